@@ -1,0 +1,178 @@
+"""Owns the values that flow through the pipeline: slotted dataclasses, no behaviour, no I/O.
+
+They are frozen, but to the type checker alone: a frozen dataclass sets each field through `object.__setattr__`, which
+takes three times as long, and a request makes more than a hundred of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar, dataclass_transform
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_T = TypeVar("_T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(cls: type[_T]) -> type[_T]:
+    """Make a class of values: a slotted dataclass that mypy treats as frozen."""
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@value
+class Case:
+    """One sample × repeat: what a `key` stands for, with everything its output rows need besides the answer.
+
+    `key` is 16 bytes; `row_digest` (16 bytes) covers the values the request uses, `carry_digest` (unsigned 32 bit)
+    the target and the kept columns. `columns` is the JSON object of the kept columns.
+    """
+
+    key: bytes
+    sample_id: str
+    repeat: int
+    row_digest: bytes
+    carry_digest: int
+    target: str | None
+    columns: bytes
+
+
+@value
+class Request:
+    """One HTTP request, complete and ready to send; `choices` is how many answers each case expects.
+
+    `reserve_tokens` is the estimate that the token limit is charged with before the answer's own count is known.
+    """
+
+    key: bytes
+    path: str
+    body: bytes
+    cases: tuple[Case, ...]
+    choices: int
+    reserve_tokens: int
+
+
+@value
+class Response:
+    """What a server answered: any status, raw body bytes, and the few headers that are kept.
+
+    `started_at` is UTC seconds since the epoch; `latency_s` runs from send to the last byte of the body.
+    """
+
+    http_status: int
+    headers: Mapping[str, str]
+    body: bytes
+    started_at: float
+    latency_s: float
+    first_token_s: float | None = None
+
+
+@value
+class Usage:
+    """Token counts as the server stated them; null where it did not. `raw` is its whole usage object as JSON."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    raw: str | None = None
+
+
+@value
+class Logprobs:
+    """Log probabilities of one output, by position; all lists have the same length.
+
+    `top_tokens[i]` and `top_logprobs[i]` are the alternatives at position i. A value the server gave as null, NaN or
+    as a number no float32 holds is null.
+    """
+
+    tokens: list[str]
+    token_bytes: list[bytes | None]
+    token_logprobs: list[float | None]
+    top_tokens: list[list[str]]
+    top_logprobs: list[list[float | None]]
+
+
+@value
+class Output:
+    """One choice of one case as columns: `status` is ok, truncated, refused, content_filter or failed."""
+
+    choice: int
+    status: str
+    text: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: str | None = None
+    finish_reason: str | None = None
+    audio_transcript: str | None = None
+    logprobs: Logprobs | None = None
+    error_kind: str | None = None
+    error_message: str | None = None
+
+
+@value
+class Parsed:
+    """Everything read out of one accepted response: outputs by case, in the order of `Request.cases`."""
+
+    outputs: tuple[tuple[Output, ...], ...]
+    usage: Usage = field(default_factory=Usage)
+    served_model: str | None = None
+    response_id: str | None = None
+    created: int | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@value
+class Failure:
+    """Why a request ended without an accepted answer; `error_kind` is a name of the tree in `errors`."""
+
+    error_kind: str
+    message: str
+    http_status: int | None = None
+
+
+@value
+class Attempt:
+    """One HTTP attempt that did not end its request; `number` counts from 1. Times as in `Response`."""
+
+    request_key: bytes
+    number: int
+    n_samples: int
+    started_at: float
+    latency_s: float
+    http_status: int | None
+    error_kind: str | None
+    retry_after_s: float | None
+    request_id: str | None
+
+
+@value
+class Record:
+    """How a request ended: the unit the journal stores and the sealer turns into rows.
+
+    Exactly one of `failure` and an accepted `response` decides the rows; a failure may carry the response that
+    caused it. `queued_s` is the time from the row's first readiness to its last send, less the attempts themselves.
+    """
+
+    request: Request
+    response: Response | None
+    failure: Failure | None
+    attempts: int
+    created_at: float
+    finished_at: float
+    queued_s: float
+    last_attempt: Attempt
+
+
+@value
+class SkippedRow:
+    """A bad dataset row under `on_bad_row: skip`: it gets a row of its own with status `skipped`."""
+
+    key: bytes
+    sample_id: str
+    row_digest: bytes
+    reason: str
