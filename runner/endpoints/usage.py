@@ -1,0 +1,60 @@
+"""Owns reading token counts: the `usage` object of OpenAI-shaped answers, as loosely as servers write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.jsontext import dumps
+from runner.records import Usage
+
+_MAX_INT64 = 2**63 - 1
+_NO_USAGE = Usage()
+
+
+def count_tokens(body: Any) -> Usage:
+    """Return the token counts of an answer and nothing else; never raises."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    return _read_counts(usage, [], None) if isinstance(usage, dict) else _NO_USAGE
+
+
+def read_usage(body: Any, notes: list[str]) -> Usage:
+    """Return the usage of an answer; what is missing is null, what is no count is null with a note.
+
+    Field names are those of the OpenAI API reference (chat completion object, `usage`).
+    """
+    usage = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(usage, dict):
+        if usage is not None:
+            notes.append("usage is not an object")
+        return _NO_USAGE
+    return _read_counts(usage, notes, dumps(usage))
+
+
+def _read_counts(usage: dict[str, Any], notes: list[str], raw: str | None) -> Usage:
+    prompt = _count(usage, "prompt_tokens", notes)
+    completion = _count(usage, "completion_tokens", notes)
+    total = _count(usage, "total_tokens", notes)
+    if "total_tokens" not in usage and prompt is not None and completion is not None:
+        total = prompt + completion
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=total,
+        cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens", notes),
+        reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens", notes),
+        raw=raw,
+    )
+
+
+def _count(holder: Any, name: str, notes: list[str]) -> int | None:
+    if not isinstance(holder, dict):
+        return None
+    value = holder.get(name)
+    if value is None:
+        return None
+    if type(value) is int and 0 <= value <= _MAX_INT64:
+        return value
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= 2**53:
+        return int(value)
+    notes.append(f"usage.{name} is not a count")
+    return None
