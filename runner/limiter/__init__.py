@@ -1,0 +1,9 @@
+"""Owns the pace of a run: rate limits and what may be under way at once."""
+
+from __future__ import annotations
+
+from runner.limiter.gcra import Gcra
+from runner.limiter.limiter import Limiter, LimiterStatistics, max_in_flight
+from runner.limiter.policy import Limits
+
+__all__ = ["Gcra", "Limiter", "LimiterStatistics", "Limits", "max_in_flight"]

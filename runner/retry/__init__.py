@@ -1,0 +1,22 @@
+"""Owns what a failure means and what follows from it: classes, waits, and the decision to send again."""
+
+from __future__ import annotations
+
+from runner.retry.classify import classify_status, error_in_body
+from runner.retry.policy import RetryPolicy
+from runner.retry.retry_after import rate_limit_reset_s, retry_after_s
+from runner.retry.schedule import Decision, GiveUp, History, Retry, Stop, decide
+
+__all__ = [
+    "Decision",
+    "GiveUp",
+    "History",
+    "Retry",
+    "RetryPolicy",
+    "Stop",
+    "classify_status",
+    "decide",
+    "error_in_body",
+    "rate_limit_reset_s",
+    "retry_after_s",
+]

@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import heapq
+import math
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.limiter import Limiter, LimiterStatistics, Limits, max_in_flight
+from runner.limiter.limiter import RAMP_PER_S, RAMP_S, pause
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+
+@dataclass
+class FakeTime:
+    """A clock that only moves when told, and sleeps on it."""
+
+    now: float = 1000.0
+    sleeps: list[float] = field(default_factory=list)
+    _timers: list[tuple[float, int, anyio.Event]] = field(default_factory=list)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def pause(self, wake: anyio.Event, timeout_s: float) -> None:
+        if math.isfinite(timeout_s):
+            self.sleeps.append(timeout_s)
+            heapq.heappush(self._timers, (self.now + timeout_s, len(self.sleeps), wake))
+        await wake.wait()
+
+    async def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        await settle_down()
+        while self._timers and self._timers[0][0] <= end:
+            due, _, wake = heapq.heappop(self._timers)
+            self.now = max(self.now, due)
+            wake.set()
+            await settle_down()
+        self.now = end
+
+
+async def settle_down() -> None:
+    """Let every task run until it waits; each turn of the loop can admit one."""
+    for _ in range(100):
+        await checkpoint()
+
+
+@dataclass
+class Bench:
+    """A limiter on a fake clock, and tasks that ask it for admission."""
+
+    time: FakeTime
+    limiter: Limiter
+    group: anyio.abc.TaskGroup
+    admitted: list[tuple[float, int]] = field(default_factory=list)
+
+    async def ask(self, name: int, tokens: int = 1) -> anyio.CancelScope:
+        scope = anyio.CancelScope()
+        self.group.start_soon(self._wait, name, tokens, scope)
+        await checkpoint()
+        await checkpoint()
+        return scope
+
+    async def _wait(self, name: int, tokens: int, scope: anyio.CancelScope) -> None:
+        with scope:
+            await self.limiter.admit(tokens)
+            self.admitted.append((self.time.now - 1000.0, name))
+
+    @property
+    def names(self) -> list[int]:
+        return [name for _, name in self.admitted]
+
+    @property
+    def times(self) -> list[float]:
+        return [round(time, 5) for time, _ in self.admitted]
+
+
+@asynccontextmanager
+async def open_bench(limits: Limits) -> AsyncIterator[Bench]:
+    time = FakeTime()
+    async with anyio.create_task_group() as group:
+        yield Bench(time, Limiter(limits, time.clock, pause=time.pause), group)
+        group.cancel_scope.cancel()
+
+
+def completes_at_once(wait: Callable[[], Awaitable[None]]) -> bool:
+    """Run an awaitable without an event loop: true when it never suspended."""
+    steps = wait().__await__()
+    try:
+        next(steps)
+    except StopIteration:
+        return True
+    return False
+
+
+def test_auto_is_64_in_flight() -> None:
+    assert max_in_flight(Limits()) == 64
+    assert max_in_flight(Limits(max_in_flight=7)) == 7
+
+
+def test_without_limits_admission_never_suspends() -> None:
+    limiter = Limiter(Limits())
+    assert all(completes_at_once(lambda: limiter.admit(10**9)) for _ in range(1000))
+    assert limiter.statistics() == LimiterStatistics(1000, 0, 0.0, 0.0, None, None, None, None)
+
+
+def test_what_conforms_is_admitted_without_suspending() -> None:
+    limiter = Limiter(Limits(requests_per_minute=600.0), FakeTime().clock)
+    assert all(completes_at_once(lambda: limiter.admit(1)) for _ in range(10))
+
+
+@pytest.mark.asyncio
+async def test_a_backlog_is_paced_in_order() -> None:
+    async with open_bench(Limits(requests_per_minute=120.0)) as bench:
+        for name in range(6):
+            await bench.ask(name)
+        await bench.time.advance(10.0)
+        assert bench.names == list(range(6))
+        assert bench.times == [0.0, 0.0, 0.5, 1.0, 1.5, 2.0]
+        assert bench.limiter.statistics() == LimiterStatistics(6, 0, 0.0, 5.0, 120.0, None, None, None)
+
+
+@pytest.mark.asyncio
+async def test_the_first_sleeps_exactly_what_is_missing_and_the_others_not_at_all() -> None:
+    async with open_bench(Limits(requests_per_minute=60.0)) as bench:
+        for name in range(4):
+            await bench.ask(name)
+        assert bench.time.sleeps == pytest.approx([1.0])
+        assert bench.limiter.statistics().waiting == 3
+        await bench.time.advance(1.0)
+        assert bench.time.sleeps == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.asyncio
+async def test_requests_and_tokens_are_charged_together_or_not_at_all() -> None:
+    async with open_bench(Limits(requests_per_minute=60.0, tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=40)
+        await bench.ask(1, tokens=10)
+        await bench.time.advance(2.0)
+        assert bench.names == [0]
+        # Tokens keep 1 for 4 s; had it been charged a request meanwhile, 2 would come a second later than 1.
+        await bench.time.advance(2.0)
+        await bench.ask(2, tokens=0)
+        await bench.time.advance(0.9)
+        assert bench.names == [0, 1]
+        await bench.time.advance(0.2)
+        assert list(zip(bench.times, bench.names, strict=True)) == [(0.0, 0), (4.0, 1), (5.0, 2)]
+
+
+@pytest.mark.asyncio
+async def test_a_small_request_does_not_overtake_a_large_one() -> None:
+    async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=10)
+        await bench.ask(1, tokens=1000)
+        await bench.ask(2, tokens=0)
+        await bench.time.advance(0.5)
+        assert bench.names == [0]
+        await bench.time.advance(200.0)
+        assert bench.names == [0, 1, 2]
+
+
+@pytest.mark.asyncio
+async def test_a_refund_wakes_the_first_early() -> None:
+    async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=100)
+        await bench.ask(1, tokens=10)
+        await bench.ask(2, tokens=10)
+        await bench.time.advance(3.0)
+        assert bench.names == [0]
+        bench.limiter.settle(100, 30)
+        await settle_down()
+        assert bench.names == [0, 1]
+        await bench.time.advance(1.0)
+        assert bench.times == [0.0, 3.0, 4.0]
+
+
+@pytest.mark.asyncio
+async def test_a_refund_that_is_not_enough_changes_only_the_wait() -> None:
+    async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=100)
+        await bench.ask(1, tokens=10)
+        bench.limiter.settle(100, 60)
+        await bench.time.advance(20.0)
+        assert bench.times == [0.0, 6.0]
+
+
+@pytest.mark.asyncio
+async def test_more_tokens_than_reserved_become_a_debt() -> None:
+    async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=10)
+        bench.limiter.settle(10, 40)
+        await bench.ask(1, tokens=10)
+        await bench.time.advance(20.0)
+        assert bench.times == [0.0, 4.0]
+
+
+@pytest.mark.asyncio
+async def test_an_unknown_count_keeps_the_reserve() -> None:
+    async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=40)
+        bench.limiter.settle(40, None)
+        await bench.ask(1, tokens=10)
+        await bench.time.advance(20.0)
+        assert bench.times == [0.0, 4.0]
+
+
+@pytest.mark.asyncio
+async def test_a_nonsensical_count_costs_a_minute_at_most() -> None:
+    async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=10)
+        bench.limiter.settle(10, 10**12)
+        await bench.ask(1, tokens=10)
+        await bench.time.advance(100.0)
+        assert bench.times == [0.0, 61.0]
+
+
+@pytest.mark.asyncio
+async def test_input_and_output_tokens_have_limits_of_their_own() -> None:
+    limits = Limits(input_tokens_per_minute=6000.0, output_tokens_per_minute=600.0)
+    async with open_bench(limits) as bench:
+        await bench.ask(0, tokens=100)
+        await bench.ask(1, tokens=1)
+        # 90 in and 10 out: the output limit gets 90 back, the input limit 10.
+        bench.limiter.settle(100, 100, input_used=90, output_used=10)
+        await settle_down()
+        assert bench.names == [0]
+        await bench.time.advance(0.1)
+        assert bench.times == [0.0, 0.1]
+        statistics = bench.limiter.statistics()
+        assert statistics.input_tokens_per_minute == 6000.0
+        assert statistics.output_tokens_per_minute == 600.0
+
+
+@pytest.mark.asyncio
+async def test_a_known_share_of_input_is_refunded_to_the_input_limit() -> None:
+    async with open_bench(Limits(input_tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=100)
+        await bench.ask(1, tokens=10)
+        bench.limiter.settle(100, 100, input_used=30)
+        await bench.time.advance(20.0)
+        assert bench.times == [0.0, 3.0]
+
+
+@pytest.mark.asyncio
+async def test_the_total_stands_for_an_unknown_share() -> None:
+    async with open_bench(Limits(output_tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=100)
+        await bench.ask(1, tokens=10)
+        bench.limiter.settle(100, 30)
+        await bench.time.advance(20.0)
+        assert bench.times == [0.0, 3.0]
+
+
+@pytest.mark.asyncio
+async def test_a_freeze_holds_everyone_and_is_never_shortened() -> None:
+    async with open_bench(Limits(requests_per_minute=60.0)) as bench:
+        bench.limiter.freeze(bench.time.now + 30.0)
+        bench.limiter.freeze(bench.time.now + 5.0)
+        bench.limiter.freeze(math.nan)
+        await bench.ask(0)
+        await bench.ask(1)
+        assert bench.limiter.statistics().frozen_for_s == 30.0
+        await bench.time.advance(29.9)
+        assert bench.names == []
+        await bench.time.advance(10.0)
+        assert bench.times == [30.0, 31.0]
+        assert bench.limiter.statistics().frozen_for_s == 0.0
+
+
+@pytest.mark.asyncio
+async def test_a_freeze_reaches_those_who_already_wait() -> None:
+    async with open_bench(Limits(requests_per_minute=60.0)) as bench:
+        await bench.ask(0)
+        await bench.ask(1)
+        bench.limiter.freeze(bench.time.now + 10.0)
+        await bench.time.advance(20.0)
+        assert bench.times == [0.0, 10.0]
+
+
+@pytest.mark.asyncio
+async def test_without_a_request_limit_a_freeze_ends_in_a_ramp() -> None:
+    async with open_bench(Limits()) as bench:
+        bench.limiter.freeze(bench.time.now + 10.0)
+        for name in range(5):
+            await bench.ask(name)
+        await bench.time.advance(10.0 + 0.5 * RAMP_S)
+        assert bench.names == [0, 1, 2, 3, 4]
+        assert bench.times == pytest.approx([10.0 + name / RAMP_PER_S for name in range(5)])
+
+
+@pytest.mark.asyncio
+async def test_after_the_ramp_nothing_holds_anyone() -> None:
+    async with open_bench(Limits()) as bench:
+        bench.limiter.freeze(bench.time.now + 10.0)
+        await bench.time.advance(10.0 + RAMP_S)
+        for _ in range(500):
+            await bench.limiter.admit(1)
+        assert bench.time.sleeps == []
+        assert completes_at_once(lambda: bench.limiter.admit(1))
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_waiter_charges_nothing_and_the_queue_goes_on() -> None:
+    async with open_bench(Limits(requests_per_minute=60.0)) as bench:
+        await bench.ask(0)
+        first = await bench.ask(1)
+        middle = await bench.ask(2)
+        await bench.ask(3)
+        await bench.time.advance(0.5)
+        first.cancel()
+        middle.cancel()
+        await settle_down()
+        assert bench.limiter.statistics().waiting == 1
+        await bench.time.advance(10.0)
+        assert list(zip(bench.times, bench.names, strict=True)) == [(0.0, 0), (1.0, 3)]
+        assert bench.limiter.statistics().admitted == 2
+
+
+@pytest.mark.asyncio
+async def test_a_waiter_cancelled_while_it_is_woken_passes_the_turn_on() -> None:
+    async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
+        await bench.ask(0, tokens=1000)
+        woken = await bench.ask(1, tokens=10)
+        await bench.ask(2, tokens=10)
+        woken.cancel()
+        bench.limiter.settle(1000, 0)
+        await settle_down()
+        assert bench.names == [0, 2]
+
+
+@pytest.mark.asyncio
+async def test_a_long_sleep_of_the_machine_brings_no_burst() -> None:
+    async with open_bench(Limits(requests_per_minute=600.0)) as bench:
+        for name in range(40):
+            await bench.ask(name)
+        # The clock jumps while the sleeper's timer is still running, as after SIGCONT.
+        bench.time.now += 3600.0
+        await bench.time.advance(0.0)
+        assert len(bench.names) == 10 + 10
+        await bench.time.advance(1.05)
+        assert len(bench.names) == 10 + 10 + 10
+
+
+@pytest.mark.asyncio
+async def test_the_real_pause_ends_by_its_time_or_by_the_event() -> None:
+    await pause(anyio.Event(), 0.0)
+    wake = anyio.Event()
+    wake.set()
+    await pause(wake, math.inf)
+    assert wake.is_set()
+
+
+@dataclass(frozen=True)
+class Ask:
+    after_s: float
+    tokens: int
+    cancel_after_s: float | None
+    used: int | None
+
+
+asks = st.builds(
+    Ask,
+    after_s=st.sampled_from([0.0, 0.0, 0.1, 1.0, 7.5]),
+    tokens=st.integers(0, 200),
+    cancel_after_s=st.sampled_from([None, None, None, 0.0, 0.3, 5.0]),
+    used=st.none() | st.integers(0, 250),
+)
+
+
+@given(
+    requests_per_minute=st.sampled_from([None, 30.0, 600.0]),
+    tokens_per_minute=st.sampled_from([None, 300.0, 6000.0]),
+    asked=st.lists(asks, min_size=1, max_size=20),
+    freezes=st.lists(st.tuples(st.integers(0, 19), st.floats(0.0, 20.0)), max_size=2),
+)
+@settings(deadline=None, max_examples=60)
+def test_order_limits_and_progress_hold_for_any_crowd(
+    requests_per_minute: float | None,
+    tokens_per_minute: float | None,
+    asked: list[Ask],
+    freezes: list[tuple[int, float]],
+) -> None:
+    limits = Limits(requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
+    anyio.run(crowd, limits, asked, dict(freezes))
+
+
+async def crowd(limits: Limits, asked: list[Ask], freezes: dict[int, float]) -> None:
+    async with open_bench(limits) as bench:
+        frozen: list[tuple[float, float]] = []
+        cancelled = set()
+        for name, ask in enumerate(asked):
+            await bench.time.advance(ask.after_s)
+            if name in freezes:
+                bench.limiter.freeze(bench.time.now + freezes[name])
+                frozen.append((bench.time.now - 1000.0, bench.time.now - 1000.0 + freezes[name]))
+            scope = await bench.ask(name, ask.tokens)
+            if ask.cancel_after_s is not None:
+                await bench.time.advance(ask.cancel_after_s)
+                if name not in bench.names:
+                    cancelled.add(name)
+                scope.cancel()
+                await settle_down()
+            elif name in bench.names:
+                bench.limiter.settle(ask.tokens, ask.used)
+        await bench.time.advance(10_000.0)
+        # Everyone who was not cancelled got through, in the order of asking, and nobody during a freeze.
+        assert bench.names == [name for name in range(len(asked)) if name not in cancelled]
+        assert not [1 for time, _ in bench.admitted for since, until in frozen if since < time < until - 1e-5]
+        statistics = bench.limiter.statistics()
+        assert (statistics.admitted, statistics.waiting) == (len(bench.names), 0)
+        if limits.requests_per_minute is not None:
+            rate = limits.requests_per_minute / 60.0
+            for end, until in enumerate(bench.times):
+                for start, since in enumerate(bench.times[: end + 1]):
+                    assert end - start + 1 <= max(1.0, rate) + rate * (until - since) + 1e-3
