@@ -1,0 +1,83 @@
+"""Owns the index beside each part of `responses`: which cases it holds, so that resume needs no Parquet.
+
+A NumPy file (format 1.0, no pickle) with one record a case, sorted by row digest.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runner.durable import FILE_MODE, cannot_create, storage_error, sync_file
+from runner.errors import DamagedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+ENTRY = np.dtype(
+    [
+        ("row_high", ">u8"),
+        ("row_low", ">u8"),
+        ("key_high", ">u8"),
+        ("key_low", ">u8"),
+        ("carry", "<u4"),
+        ("repeat", "<i4"),
+        ("resend", "?"),
+    ]
+)
+
+
+_REST = struct.Struct("<Ii?")
+_HINT = "`evalrunner reseal RUN_DIR` writes it again"
+
+
+def pack_entry(row_digest: str, key: str, carry_digest: int, repeat: int, *, resend: bool) -> bytes:
+    """Return one case in a part as its bytes in the index; digest and key are hex texts.
+
+    `resend` marks a failure of a passing kind, which a later session sends again.
+    """
+    return bytes.fromhex(row_digest + key) + _REST.pack(carry_digest, repeat, resend)
+
+
+def index_array(entries: Iterable[bytes]) -> NDArray[np.void]:
+    """Return packed entries as a structured array sorted by row digest and repeat."""
+    array = np.frombuffer(b"".join(entries), dtype=ENTRY)
+    return array[np.lexsort((array["repeat"], array["row_low"], array["row_high"]))]
+
+
+def key_of(entry: np.void) -> bytes:
+    """Return the 16-byte key of one entry."""
+    return int(entry["key_high"]).to_bytes(8, "big") + int(entry["key_low"]).to_bytes(8, "big")
+
+
+def write_index(path: Path, entries: NDArray[np.void]) -> None:
+    """Write and fsync an index file. Raises CannotCreateError, StorageError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+    except OSError as error:
+        raise cannot_create(error, path) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.save(file, entries.astype(ENTRY, copy=False), allow_pickle=False)
+    except OSError as error:
+        raise storage_error(error, "write to", path) from error
+    sync_file(path)
+
+
+def read_index(path: Path) -> NDArray[np.void]:
+    """Read an index file. Raises DamagedError when it is missing or is none."""
+    try:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedError(f"{path}: the index cannot be read ({error})", hint=_HINT) from error
+    if array.dtype != ENTRY or array.ndim != 1:
+        raise DamagedError(f"{path}: the file is not an index", hint=_HINT)
+    result: NDArray[np.void] = array
+    return result

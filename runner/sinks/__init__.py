@@ -1,0 +1,22 @@
+"""Owns Parquet: the explicit schema of every table, and writing, reading and checking of parts."""
+
+from __future__ import annotations
+
+from runner.sinks.parts import PartWriter, file_crc32, read_row_groups, verify_part
+from runner.sinks.rewrite import partition, replace_values
+from runner.sinks.schema import SCHEMA_VERSION, arrow_type, attempts_schema, raw_schema, responses_schema, table_schema
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "PartWriter",
+    "arrow_type",
+    "attempts_schema",
+    "file_crc32",
+    "partition",
+    "raw_schema",
+    "read_row_groups",
+    "replace_values",
+    "responses_schema",
+    "table_schema",
+    "verify_part",
+]

@@ -1,0 +1,127 @@
+"""Owns parts: one closed Parquet file each, with page checksums, written to `_tmp/` and fsynced before any commit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zlib
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from runner.durable import sync_file
+from runner.errors import DamagedError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+# zstd at its fastest: a run is bought once and read many times, yet sealing runs beside the requests.
+_COMPRESSION_LEVEL = 1
+# Text columns of model output hardly repeat; dictionaries for them cost time and save nothing.
+_DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "served_model", "server", "target"]
+
+
+class PartWriter:
+    """Writes one part, row group by row group; the file is complete and durable only after `close`.
+
+    Rows are tuples in the schema's order. Raises StorageError for whatever the disk refuses.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.schema = schema
+        self.rows = 0
+        dictionary = [name for name in _DICTIONARY if name in schema.names]
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._file = os.fdopen(descriptor, "wb")
+            self._writer = pq.ParquetWriter(
+                self._file,
+                schema,
+                compression="zstd",
+                compression_level=_COMPRESSION_LEVEL,
+                use_dictionary=dictionary or False,
+                write_page_checksum=True,
+                write_statistics=dictionary or False,
+            )
+        except OSError as error:
+            raise _storage_error(path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            # What is staged without a commit is removed by recovery; only the writer must not outlive its file.
+            with contextlib.suppress(Exception):
+                self._writer.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def write_rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows as one row group."""
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.schema)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, self.schema, strict=True)]
+        self.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write a batch of this schema as one row group."""
+        try:
+            self._writer.write_batch(batch)
+        except OSError as error:
+            raise _storage_error(self.path, error) from error
+        self.rows += batch.num_rows
+
+    def close(self) -> None:
+        """Write the footer and fsync."""
+        try:
+            self._writer.close()
+            self._file.close()
+        except OSError as error:
+            raise _storage_error(self.path, error) from error
+        sync_file(self.path)
+
+
+def file_crc32(path: Path) -> tuple[int, int]:
+    """Return size in bytes and CRC-32 of a file. Raises StorageError."""
+    size = crc32 = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                size += len(block)
+                crc32 = zlib.crc32(block, crc32)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    return size, crc32
+
+
+def read_row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield a part row group by row group, page checksums verified. Raises DamagedError."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for number in range(file.num_row_groups):
+                yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(
+            f"{path}: the part is damaged ({error})",
+            hint="`evalrunner verify RUN_DIR --salvage DIR` copies all that is sound",
+        ) from error
+
+
+def verify_part(path: Path) -> int:
+    """Read every page of a part with its checksum and return the number of rows. Raises DamagedError."""
+    return sum(batch.num_rows for batch in read_row_groups(path))
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: cannot write Parquet: {error.strerror or error}",
+        hint="every answer is safe in _journal/; free space and resume",
+    )

@@ -1,0 +1,30 @@
+"""Owns changing rows of a part that is written again: taking some out, giving some new values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def partition(batch: pa.RecordBatch, gone: set[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return the rows whose key stays and those whose key is in `gone`."""
+    stays = [key not in gone for key in batch.column("key").to_pylist()]
+    goes = pa.array([not stay for stay in stays], type=pa.bool_())
+    return batch.filter(pa.array(stays, type=pa.bool_())), batch.filter(goes)
+
+
+def replace_values(
+    batch: pa.RecordBatch, positions: Sequence[int], values: Mapping[str, Sequence[Any]]
+) -> pa.RecordBatch:
+    """Return the batch with `values[column][i]` in row `positions[i]`, for each named column."""
+    for name, fresh in values.items():
+        column = batch.column(name).to_pylist()
+        for position, value in zip(positions, fresh, strict=True):
+            column[position] = value
+        number = batch.schema.get_field_index(name)
+        batch = batch.set_column(number, name, pa.array(column, batch.schema.field(name).type))
+    return batch
