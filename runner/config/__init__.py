@@ -1,0 +1,54 @@
+"""Owns the config: its keys, its checks, its messages, and what this version can do with it."""
+
+from __future__ import annotations
+
+from runner.config.available import unavailable
+from runner.config.loading import LoadedConfig, config_from_dict, load_config, to_dict
+from runner.config.models import (
+    Budget,
+    Dataset,
+    Gates,
+    Matrix,
+    Model,
+    Nightly,
+    Output,
+    Price,
+    Request,
+    Retrieval,
+    RunConfig,
+    ScoreGate,
+    Scorer,
+    Server,
+    Timeouts,
+)
+from runner.config.params import warnings
+from runner.config.schema import config_json_schema
+from runner.limiter.policy import Limits
+from runner.retry.policy import RetryPolicy
+
+__all__ = [
+    "Budget",
+    "Dataset",
+    "Gates",
+    "Limits",
+    "LoadedConfig",
+    "Matrix",
+    "Model",
+    "Nightly",
+    "Output",
+    "Price",
+    "Request",
+    "Retrieval",
+    "RetryPolicy",
+    "RunConfig",
+    "ScoreGate",
+    "Scorer",
+    "Server",
+    "Timeouts",
+    "config_from_dict",
+    "config_json_schema",
+    "load_config",
+    "to_dict",
+    "unavailable",
+    "warnings",
+]

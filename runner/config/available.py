@@ -1,0 +1,69 @@
+"""Owns the list of what the config's contract names and this version does not do yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.config.models import RunConfig
+
+
+def unavailable(config: RunConfig) -> list[Problem]:
+    """Return a problem for each key that asks for what does not exist yet; `where` is the key."""
+    asked = [*_model(config), *_request(config), *_limits(config), *_after(config)]
+    return [Problem(key, f"{what}: not available yet", "remove the key to go on without it") for key, what in asked]
+
+
+def _model(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.model.adapter != "openai":
+        yield "model.adapter", "adapter files"
+    if isinstance(config.model.base_url, list) and len(config.model.base_url) > 1:
+        yield "model.base_url", "a pool of more than one server"
+
+
+def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
+    request = config.request
+    if request.endpoint != "chat":
+        yield "request.endpoint", f"the endpoint {request.endpoint}"
+    if request.stream:
+        yield "request.stream", "streaming"
+    if request.batch_size != "auto":
+        yield "request.batch_size", "a fixed batch size"
+    if request.on_truncated != "keep":
+        yield "request.on_truncated", "asking again after a truncated answer"
+    if request.max_tokens_cap is not None:
+        yield "request.max_tokens_cap", "asking again after a truncated answer"
+    if request.retrieval.knowledge_base is not None:
+        yield "request.retrieval.knowledge_base", "retrieval"
+    if request.retrieval.documents is not None:
+        yield "request.retrieval.documents", "retrieval"
+
+
+def _limits(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.limits.input_tokens_per_minute is not None:
+        yield "limits.input_tokens_per_minute", "a limit for prompt tokens alone"
+    if config.limits.output_tokens_per_minute is not None:
+        yield "limits.output_tokens_per_minute", "a limit for answer tokens alone"
+    if config.budget.max_cost_usd is not None:
+        yield "budget.max_cost_usd", "a cost budget"
+    if config.budget.max_tokens is not None:
+        yield "budget.max_tokens", "a token budget"
+    if config.budget.max_wall_s is not None:
+        yield "budget.max_wall_s", "a wall-clock budget"
+
+
+def _after(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.scorers:
+        yield "scorers", "scorers"
+    if config.gates.baseline is not None:
+        yield "gates.baseline", "comparison with a baseline"
+    if config.gates.scores:
+        yield "gates.scores", "score gates"
+    if config.notify:
+        yield "notify", "notifications"
+    if config.matrix is not None:
+        yield "matrix", "a matrix of models and datasets"

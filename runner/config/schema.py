@@ -1,0 +1,32 @@
+"""Owns the JSON Schema of the config file, for editors that complete and check as one types."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from runner.config.models import RunConfig
+from runner.limiter.policy import Limits
+from runner.retry.policy import RetryPolicy
+
+_MODEL_FILE = {"type": "string", "description": "Path of a file that holds the model, relative to this file."}
+
+
+def config_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a config file, with a description for every key."""
+    schema = RunConfig.model_json_schema(by_alias=True)
+    for policy in (Limits, RetryPolicy):
+        # pydantic before 2.14 leaves these out for a plain dataclass.
+        section = schema["$defs"][policy.__name__]
+        section.setdefault("additionalProperties", False)
+        section.setdefault("description", inspect.getdoc(policy))
+    model = schema["properties"]["model"]
+    schema["properties"]["model"] = {
+        "description": model["description"],
+        "anyOf": [{"$ref": model["$ref"]}, _MODEL_FILE],
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "evalrunner config",
+    }

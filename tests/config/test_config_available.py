@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runner.config import config_from_dict, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "message"),
+    [
+        ({"request.endpoint": "embeddings"}, "request.endpoint", "the endpoint embeddings"),
+        ({"request.endpoint": "logprobs"}, "request.endpoint", "the endpoint logprobs"),
+        ({"request.stream": True}, "request.stream", "streaming"),
+        ({"request.batch_size": 4}, "request.batch_size", "a fixed batch size"),
+        ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
+        ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
+        ({"request.retrieval.knowledge_base": "kb"}, "request.retrieval.knowledge_base", "retrieval"),
+        ({"request.retrieval.documents": []}, "request.retrieval.documents", "retrieval"),
+        ({"model.adapter": "a.yaml"}, "model.adapter", "adapter files"),
+        (
+            {"model.base_url": [{"url": "http://a"}, {"url": "http://b"}]},
+            "model.base_url",
+            "a pool of more than one server",
+        ),
+        ({"limits.input_tokens_per_minute": 1}, "limits.input_tokens_per_minute", "a limit for prompt tokens alone"),
+        ({"limits.output_tokens_per_minute": 1}, "limits.output_tokens_per_minute", "a limit for answer tokens alone"),
+        ({"budget.max_cost_usd": 1}, "budget.max_cost_usd", "a cost budget"),
+        ({"budget.max_tokens": 1}, "budget.max_tokens", "a token budget"),
+        ({"budget.max_wall_s": 1}, "budget.max_wall_s", "a wall-clock budget"),
+        ({"scorers": [{"name": "a"}]}, "scorers", "scorers"),
+        ({"gates.baseline": "last_good"}, "gates.baseline", "comparison with a baseline"),
+        ({"gates.scores": {"a": {"min": 0}}}, "gates.scores", "score gates"),
+        ({"notify": ["a"]}, "notify", "notifications"),
+        ({"matrix": {}}, "matrix", "a matrix of models and datasets"),
+    ],
+)
+def test_what_does_not_exist_yet_is_named(
+    changes: dict[str, Any], where: str, message: str, values: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (problem,) = unavailable(config_from_dict(values(changes), tmp_path))
+    assert (problem.where, problem.message) == (where, f"{message}: not available yet")
+    assert problem.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"request.repeats": 5},
+        {"request.on_unsupported": "fail"},
+        {"model.path": "/logits"},
+        {"model.base_url": [{"url": "http://a"}]},
+        {"model": {"embedded": "smollm2-135m"}},
+        {"model.price": {"input_per_million": 1}},
+        {"nightly": {"time_zone": "Europe/Zurich", "deadline": "06:00", "keep": 3}},
+        {"limits": {"max_in_flight": 3, "requests_per_minute": 5, "tokens_per_minute": 6}},
+        {"gates.max_failed_fraction": 0.5},
+        {"dataset": {"path": "-", "on_bad_row": "skip", "limit": 3, "shuffle_seed": 4, "types": {"a": "string"}}},
+        {"output.keep_raw": False},
+    ],
+)
+def test_what_exists_is_not_named(
+    changes: dict[str, Any], values: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    assert unavailable(config_from_dict(values(changes), tmp_path)) == []
+
+
+def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    config = config_from_dict(values({"matrix": {}, "request.stream": True, "notify": [1]}), tmp_path)
+    assert [problem.where for problem in unavailable(config)] == ["request.stream", "notify", "matrix"]
