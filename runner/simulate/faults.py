@@ -1,0 +1,131 @@
+"""Owns which request meets which fault, and what a fault does to the reply.
+
+A script by arrival number comes first, then a marker in the request, then the seeded fractions. A marker
+`[[fault:cut]]` strikes every time; `[[fault:500*2]]` strikes the first two times this request arrives, then it passes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from runner.errors import UsageError
+from runner.simulate.chance import uniform
+from runner.simulate.failures import FAILURES, failure_reply
+from runner.simulate.replies import json_reply
+from runner.simulate.spoils import SPOILS
+from runner.simulate.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.simulate.details import FaultDetails
+    from runner.simulate.replies import Reply
+    from runner.simulate.variants import Answer
+
+NO_FAULT = "ok"
+# What happens to the connection rather than to the reply; `delivery` acts them out.
+DELIVERIES = frozenset(
+    {"reset", "disconnect", "cut", "cut_chunked", "hang", "drip", "keepalive_close", "idle_close"},
+)
+KINDS = frozenset(FAILURES) | frozenset(VARIANTS) | frozenset(SPOILS) | DELIVERIES
+# 200s that hold nothing a client could keep; they count as no answer in the ledger and against the quota.
+ANSWERLESS = frozenset(
+    {"empty_200", "html_200", "garbage_json", "null_json", "error_in_200", "sse_200", "no_choices"},
+)
+_MARKER = re.compile(rb"\[\[fault:([a-z0-9_]+)(?:\*([0-9]{1,6}))?\]\]")
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRules:
+    """Which faults strike: `fractions` of requests by kind, drawn with the server's seed; `script` by arrival number.
+
+    Arrivals count from 1. The script's `ok` means no fault, whatever the fractions say.
+    """
+
+    fractions: Mapping[str, float] = field(default_factory=dict)
+    script: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A fault asked for by the request itself; `times` None is always."""
+
+    kind: str
+    times: int | None = None
+
+
+class FaultPlan:
+    """Chooses faults. Its only memory is how often a request with a counted marker has arrived."""
+
+    def __init__(self, rules: FaultRules, seed: int) -> None:
+        self._rules = rules
+        self._seed = seed
+        self._kinds = tuple(rules.fractions)
+        self._bounds = tuple(accumulate(rules.fractions.values()))
+        self._met: Counter[str] = Counter()
+
+    def choose(self, number: int, digest: str, marker: Marker | None) -> str | None:
+        """Return the kind of fault that request `number` meets, or None."""
+        if scripted := self._rules.script.get(number):
+            return None if scripted == NO_FAULT else scripted
+        if marker is not None and self._strikes(digest, marker):
+            return marker.kind
+        if not self._bounds:
+            return None
+        u = uniform("fault", self._seed, number)
+        return next((kind for kind, bound in zip(self._kinds, self._bounds, strict=True) if u < bound), None)
+
+    def _strikes(self, digest: str, marker: Marker) -> bool:
+        if marker.times is None:
+            return True
+        self._met[digest] += 1
+        return self._met[digest] <= marker.times
+
+
+def read_marker(raw: bytes) -> Marker | None:
+    """Return the fault that a request's body asks for. Raises UsageError for an unknown kind."""
+    found = _MARKER.search(raw) if b"[[fault:" in raw else None
+    if found is None:
+        return None
+    kind = found[1].decode()
+    check_kind(kind)
+    return Marker(kind, int(found[2]) if found[2] else None)
+
+
+def shape(fault: str | None, answer: Answer, details: FaultDetails) -> Reply:
+    """Return what is sent in place of `answer` (which may be changed) when it meets `fault`."""
+    if fault is None:
+        return json_reply(200, answer)
+    if fault in FAILURES:
+        return failure_reply(fault, details)
+    if fault in SPOILS:
+        return SPOILS[fault](answer, details)
+    if fault in VARIANTS:
+        VARIANTS[fault](answer)
+    return json_reply(200, answer)
+
+
+def check_rules(rules: FaultRules) -> None:
+    """Raise UsageError for an unknown kind or for fractions that are no fractions."""
+    for kind in [*rules.fractions, *(kind for kind in rules.script.values() if kind != NO_FAULT)]:
+        check_kind(kind)
+    if any(not fraction >= 0 for fraction in rules.fractions.values()) or sum(rules.fractions.values()) > 1 + 1e-9:
+        raise UsageError(
+            f"Fault fractions must be at least 0 and at most 1 in sum: {dict(rules.fractions)}.",
+            hint="0.01 is one request in a hundred",
+        )
+    if any(number < 1 for number in rules.script):
+        raise UsageError("A fault script counts requests from 1.")
+
+
+def check_kind(kind: str) -> None:
+    """Raise UsageError for a kind that does not exist."""
+    if kind not in KINDS:
+        close = get_close_matches(kind, sorted(KINDS), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(sorted(KINDS))}"
+        raise UsageError(f"There is no fault {kind!r}.", hint=hint)

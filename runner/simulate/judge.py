@@ -1,0 +1,164 @@
+"""Owns what a chat request gets: every decision, in one place and in order.
+
+Key, shape of the request, model, context, quota, limits, fault, answer. It awaits nothing and sends nothing; it
+remembers the limits' state, how many answers it granted (the quota's measure, a fault on the wire notwithstanding), and
+how often a counted marker was met.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from runner.errors import UsageError
+from runner.simulate.answers import Stamp, build_answer
+from runner.simulate.faults import ANSWERLESS, DELIVERIES, FaultPlan, read_marker, shape
+from runner.simulate.latency import Load, latency_s
+from runner.simulate.ledger import Tokens
+from runner.simulate.limits import Gate
+from runner.simulate.prompts import InvalidRequestError, raw_digest, read_chat, request_digest
+from runner.simulate.replies import (
+    ErrorBody,
+    context_length_exceeded,
+    error_reply,
+    model_not_found,
+    not_json,
+    quota_exhausted,
+    unauthorised,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runner.simulate.faults import Marker
+    from runner.simulate.options import SimulatorOptions
+    from runner.simulate.prompts import ChatRequest
+    from runner.simulate.replies import Reply
+
+# What a request is charged for its answer when it names no maximum.
+_UNSTATED_MAX_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A request as it came: raw bytes, the ledger's digest of it, its JSON object if it is one, and its key."""
+
+    raw: bytes
+    digest: str
+    body: dict[str, Any] | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request stands: its arrival number and how many are in flight with it."""
+
+    number: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a request gets, after `delay_s`. `fault` names what it meets; `tokens` is set where it is an answer."""
+
+    reply: Reply
+    delay_s: float = 0.0
+    fault: str | None = None
+    tokens: Tokens | None = None
+
+
+def open_envelope(raw: bytes, key: str | None) -> Envelope:
+    """Read a request body as far as the ledger needs it."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        return Envelope(raw, raw_digest(raw), None, key)
+    return Envelope(raw, request_digest(body), body, key)
+
+
+class Judge:
+    """Decides. `now` is a steady clock in seconds, `today` the seconds since the epoch."""
+
+    def __init__(self, options: SimulatorOptions, now: Callable[[], float], today: Callable[[], float]) -> None:
+        self._options = options
+        self._now = now
+        self._today = today
+        self._gate = Gate(options.limits)
+        self._faults = FaultPlan(options.faults, options.seed)
+        self._granted = 0
+
+    def change(self, options: SimulatorOptions) -> None:
+        """Judge later requests by other options; the limits start afresh with full buckets."""
+        self._options = options
+        self._gate = Gate(options.limits)
+        self._faults = FaultPlan(options.faults, options.seed)
+
+    def judge(self, envelope: Envelope, place: Place) -> Verdict:
+        """Decide what one request gets."""
+        verdict = self._decide(envelope, place)
+        named = {"x-request-id": f"req_{place.number:032x}", "openai-processing-ms": str(int(verdict.delay_s * 1000))}
+        return replace(verdict, reply=replace(verdict.reply, headers={**verdict.reply.headers, **named}))
+
+    def refuse_key(self, key: str | None) -> Reply | None:
+        """Return a 401 if the key is not one of those the server knows."""
+        if not self._options.api_keys or key in self._options.api_keys:
+            return None
+        return unauthorised(key, self._options.echo_key)
+
+    def _decide(self, envelope: Envelope, place: Place) -> Verdict:
+        if refusal := self.refuse_key(envelope.key):
+            return Verdict(refusal)
+        if envelope.body is None:
+            return Verdict(not_json())
+        try:
+            request = read_chat(envelope.body, envelope.digest)
+            marker = read_marker(envelope.raw)
+        except InvalidRequestError as error:
+            return Verdict(error_reply(400, error.body))
+        except UsageError as error:
+            return Verdict(error_reply(400, ErrorBody(f"{error.message} {error.hint}", code="unknown_fault")))
+        return Verdict(refusal) if (refusal := self._refuse(request)) else self._admit(request, place, marker)
+
+    def _refuse(self, request: ChatRequest) -> Reply | None:
+        if self._options.models and request.model not in self._options.models:
+            return model_not_found(request.model)
+        context = self._options.context_tokens
+        completion = request.max_tokens or 0
+        if context is not None and request.prompt_tokens + completion > context:
+            return context_length_exceeded(context, request.prompt_tokens, completion)
+        if self._options.quota_after is not None and self._granted >= self._options.quota_after:
+            return quota_exhausted()
+        return None
+
+    def _admit(self, request: ChatRequest, place: Place, marker: Marker | None) -> Verdict:
+        longest = request.max_tokens or _UNSTATED_MAX_TOKENS
+        admission = self._gate.admit(request.model, request.prompt_tokens + request.n * longest, self._now())
+        if admission.admitted:
+            verdict = self._answer(request, place, self._faults.choose(place.number, request.digest, marker))
+        else:
+            error = ErrorBody(admission.message, type=admission.limit_name, code="rate_limit_exceeded")
+            verdict = Verdict(error_reply(429, error))
+        headers = {**verdict.reply.headers, **admission.headers}
+        return replace(verdict, reply=replace(verdict.reply, headers=headers))
+
+    def _answer(self, request: ChatRequest, place: Place, fault: str | None) -> Verdict:
+        stamp = Stamp(self._options.seed, place.number, int(self._today()))
+        answer = build_answer(request, self._options.answers, stamp)
+        usage = answer["usage"]
+        reply = shape(fault, answer, self._options.fault_details)
+        if reply.status != HTTPStatus.OK or fault in ANSWERLESS:
+            return Verdict(reply, fault=fault)
+        self._granted += 1
+        tokens = Tokens(usage["prompt_tokens"], usage["completion_tokens"])
+        load = Load(place.number, tokens.completion, place.in_flight)
+        return Verdict(reply, latency_s(self._options.latency, self._options.seed, load), fault, tokens)
+
+
+def delivery_of(fault: str | None) -> str | None:
+    """Return how the reply is to be delivered, if `fault` is about that."""
+    return fault if fault in DELIVERIES else None

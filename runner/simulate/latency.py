@@ -1,0 +1,107 @@
+"""Owns how long an answer takes: three distributions, and slowing down when the server is crowded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TypeAlias
+
+from runner.errors import UsageError
+from runner.simulate.chance import uniform
+
+_NORMAL = NormalDist()
+_FORMS = "use 0.2 (seconds), 0.1..0.5 (uniform) or lognormal:0.8,0.5 (median in seconds, sigma)"
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Always `s` seconds."""
+
+    s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Evenly between `low_s` and `high_s` seconds."""
+
+    low_s: float
+    high_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lognormal:
+    """Median `median_s` seconds with a long tail: the logarithm's standard deviation is `sigma`."""
+
+    median_s: float
+    sigma: float
+
+
+Distribution: TypeAlias = Fixed | Uniform | Lognormal
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """`first_token` once, `per_token` for each token of the answer.
+
+    With more than `slow_above` requests in flight all of it grows in proportion, as on one saturated device.
+    """
+
+    first_token: Distribution = Fixed(0.0)
+    per_token: Distribution = Fixed(0.0)
+    slow_above: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the latency of one answer depends on."""
+
+    number: int
+    completion_tokens: int
+    in_flight: int
+
+
+def latency_s(latency: Latency, seed: int, load: Load) -> float:
+    """Return the seconds from the request's arrival to the answer."""
+    first_s = _draw(latency.first_token, uniform("first_token", seed, load.number))
+    token_s = _draw(latency.per_token, uniform("per_token", seed, load.number))
+    crowd = 1.0 if latency.slow_above is None else max(1.0, load.in_flight / latency.slow_above)
+    return crowd * (first_s + token_s * load.completion_tokens)
+
+
+def distribution_from_text(text: str) -> Distribution:
+    """Read `0.2`, `0.1..0.5` or `lognormal:0.8,0.5`. Raises UsageError."""
+    try:
+        if text.startswith("lognormal:"):
+            median_s, sigma = map(float, text.removeprefix("lognormal:").split(","))
+            return check_distribution(Lognormal(median_s, sigma))
+        if ".." in text:
+            low_s, high_s = map(float, text.split(".."))
+            return check_distribution(Uniform(low_s, high_s))
+        return check_distribution(Fixed(float(text)))
+    except ValueError:
+        raise UsageError(f"{text!r} is no latency.", hint=_FORMS) from None
+
+
+def check_distribution(distribution: Distribution) -> Distribution:
+    """Return the distribution, or raise UsageError if it could give something else than a finite time."""
+    match distribution:
+        case Fixed(s):
+            valid = 0 <= s < math.inf
+        case Uniform(low_s, high_s):
+            valid = 0 <= low_s <= high_s < math.inf
+        case Lognormal(median_s, sigma):
+            valid = 0 < median_s < math.inf and 0 <= sigma < math.inf
+    if not valid:
+        raise UsageError(f"{distribution} is no latency: times are finite, not negative and in order.", hint=_FORMS)
+    return distribution
+
+
+def _draw(distribution: Distribution, u: float) -> float:
+    match distribution:
+        case Fixed(s):
+            return s
+        case Uniform(low_s, high_s):
+            return low_s + (high_s - low_s) * u
+        case Lognormal(median_s, sigma):
+            return median_s * math.exp(sigma * _NORMAL.inv_cdf(max(u, 1e-12)))
