@@ -1,0 +1,75 @@
+"""Owns the end of a session: parts brought in line with the dataset, gates, summary, manifest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import RunnerError, internal_error
+from runner.folder.manifest import COMPLETE, write_manifest
+from runner.pipeline.summary import Ending, summarize
+from runner.pipeline.superseding import reconcile
+
+if TYPE_CHECKING:
+    from runner.pipeline.control import Control
+    from runner.pipeline.opening import OpenRun
+    from runner.pipeline.summary import RunSummary
+from runner.pipeline.opening import utc_now
+
+
+def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
+    """End a session: record how it went and return the summary of the run."""
+    kind, error = control.kind, control.error
+    if kind is None:
+        try:
+            reconcile(opened.sealing, opened.log, opened.production)
+        except RunnerError as trouble:
+            error = trouble
+        except Exception as bug:  # noqa: BLE001 - whatever it is, the run's end is recorded and its answers are safe
+            error = internal_error("bringing the parts in line with the dataset", bug)
+    totals = opened.log.totals
+    gates, passed = _failed_gate(opened)
+    if error is not None and kind is None:
+        status, exit_code = "interrupted", error.exit_code
+    elif kind is not None:
+        status, exit_code = kind.status, kind.exit_code
+    else:
+        status, exit_code = COMPLETE, 0 if passed else 3
+    manifest, session = opened.manifest, opened.manifest.sessions[-1]
+    session.ended_at, session.status, session.exit_code = utc_now(), status, exit_code
+    session.wall_s = round(wall_s, 3)
+    session.message = opened.prepared.redactor.text(error.message) if error else None
+    summary = summarize(
+        manifest.run_id,
+        str(opened.folder.root),
+        totals,
+        (opened.scan.samples, opened.scan.samples * opened.prepared.plan.repeats),
+        Ending(status, exit_code, sum(one.wall_s for one in manifest.sessions), _warnings(opened, error), gates),
+    )
+    manifest.status, manifest.warnings, manifest.summary = status, summary.warnings, summary.to_json()
+    write_manifest(opened.folder, manifest)
+    opened.events.write("session ended", {"status": status, "exit_code": exit_code, "message": session.message})
+    return summary
+
+
+def _failed_gate(opened: OpenRun) -> tuple[list[dict[str, Any]], bool]:
+    by_status = opened.log.totals.by_status
+    rows = sum(count for status, count in by_status.items() if status != "skipped")
+    fraction = by_status["failed"] / rows if rows else 0.0
+    most = opened.prepared.config.gates.max_failed_fraction
+    passed = fraction <= most
+    return [{"name": "max_failed_fraction", "limit": most, "value": fraction, "passed": passed}], passed
+
+
+def _warnings(opened: OpenRun, error: RunnerError | None) -> list[str]:
+    totals = opened.log.totals
+    warnings = list(opened.options.warnings)
+    if opened.scan.bad_rows:
+        warnings.append(f"{opened.scan.bad_rows} dataset rows were skipped")
+    if totals.parse_notes:
+        warnings.append(f"{totals.parse_notes} rows have a parse_note")
+    if totals.possibly_billed:
+        warnings.append(f"{totals.possibly_billed} requests may have been billed without an answer reaching the disk")
+    if error is not None:
+        text = f"{error.message}" + (f" ({error.hint})" if error.hint else "")
+        warnings.append(opened.prepared.redactor.text(text))
+    return warnings

@@ -1,0 +1,66 @@
+"""Owns stopping: why a session ends early, and the two ways to end it: let answers come in, or let go at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import anyio
+
+    from runner.errors import RunnerError
+
+
+class StopKind(Enum):
+    """Why a session ended before every row did: exit code, manifest status."""
+
+    INTERNAL = (1, "interrupted")
+    STORAGE = (74, "interrupted")
+    INTERRUPTED = (130, "interrupted")
+    TERMINATED = (143, "interrupted")
+    DOOMED = (5, "stopped")
+    UNREACHABLE = (6, "incomplete")
+    DATASET = (2, "interrupted")
+
+    @property
+    def exit_code(self) -> int:
+        """Return the command's exit code."""
+        return self.value[0]
+
+    @property
+    def status(self) -> str:
+        """Return the manifest's status."""
+        return self.value[1]
+
+
+_PRECEDENCE = tuple(StopKind)
+
+
+@dataclass(slots=True)
+class Control:
+    """The state of stopping: `soft` scopes hold what waits (for rows, for a slot), `hard` ones the requests."""
+
+    kind: StopKind | None = None
+    error: RunnerError | None = None
+    immediate: bool = False
+    soft: set[anyio.CancelScope] = field(default_factory=set)
+    hard: set[anyio.CancelScope] = field(default_factory=set)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no further request may go out."""
+        return self.kind is not None
+
+    def stop(self, kind: StopKind, error: RunnerError | None = None) -> None:
+        """Send nothing more; what is under way may still come in. The gravest reason stands, of equals the first."""
+        if self.kind is None or _PRECEDENCE.index(kind) < _PRECEDENCE.index(self.kind):
+            self.kind, self.error = kind, error
+        for scope in self.soft:
+            scope.cancel()
+
+    def let_go(self) -> None:
+        """Give up on what is under way, too."""
+        self.immediate = True
+        for scope in self.soft | self.hard:
+            scope.cancel()

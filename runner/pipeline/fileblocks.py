@@ -1,0 +1,55 @@
+"""Owns telling whether a text file is what it was: digests of its bytes, in blocks that end at line ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_BLOCK_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileBlock:
+    """A piece of a file: its bytes, its line ends, and the digest of its content."""
+
+    size: int
+    lines: int
+    digest: str
+
+
+def read_blocks(path: Path, start: int = 0) -> tuple[FileBlock, ...]:
+    """Return the blocks from byte `start` on; a last line without a line end is in none, since it may still grow.
+
+    Raises OSError.
+    """
+    blocks = []
+    with path.open("rb") as file:
+        file.seek(start)
+        while block := file.read(_BLOCK_BYTES):
+            block += file.readline() if not block.endswith(b"\n") else b""
+            whole = block[: block.rfind(b"\n") + 1]
+            if whole:
+                blocks.append(FileBlock(len(whole), whole.count(b"\n"), _digest(whole)))
+    return tuple(blocks)
+
+
+def begins_with(path: Path, blocks: Sequence[FileBlock]) -> bool:
+    """Say whether the file begins with just these blocks. Raises OSError."""
+    with path.open("rb") as file:
+        return all(_digest(file.read(block.size)) == block.digest for block in blocks)
+
+
+def path_ends_line(path: Path) -> bool:
+    """Say whether the file's last byte is a line end. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1))
+        return file.read(1) == b"\n"
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,243 @@
+"""Owns the identity of dataset rows: what a request is made of, reduced to digests; a position never enters it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import orjson
+from orjson import dumps
+
+from runner.digest import digest128, json_bytes
+from runner.errors import TemplateError
+from runner.readers import check_batch_row, is_batch_row
+from runner.records import Case, Request, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from runner.endpoints import Endpoint, Template
+
+_MISSING = {"evalrunner": "no such column"}
+_MOST_SHAPES = 4096
+# The URLs of OpenAI Batch lines that this version can send.
+BATCH_URLS = ("/v1/chat/completions",)
+
+
+class UnusableRowError(ValueError):
+    """A row that parses but cannot be used; the message is the reason shown to the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPlan:
+    """How rows become requests: all of a run that enters a key, and which columns ride along.
+
+    `id_column` null means that a row's id is a hash of the columns the templates use; `kept` null keeps all columns.
+    `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is.
+    """
+
+    endpoint: Endpoint
+    path: str
+    model: str
+    template: Template
+    id_column: str | None
+    target_column: str | None
+    kept: tuple[str, ...] | None
+    repeats: int
+    ready_made: bool = False
+    request_digest: bytes = field(default=b"")
+
+    def identified(self, request: Any) -> RequestPlan:
+        """Return the plan with the digest of the request's config, which every row digest covers."""
+        fields = [self.endpoint.name, self.path, self.model, self.id_column, self.ready_made, request]
+        digest = digest128(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
+        return RequestPlan(
+            self.endpoint,
+            self.path,
+            self.model,
+            self.template,
+            self.id_column,
+            self.target_column,
+            self.kept,
+            self.repeats,
+            self.ready_made,
+            digest,
+        )
+
+
+class RowReader:
+    """Reduces rows to what identifies them; what depends on their columns alone is worked out once for all alike.
+
+    Of each row it gives `content`, the canonical bytes of the values its request is made of, and `carry`, a 32-bit
+    checksum of everything that only rides along. UnusableRowError is raised for a row without a usable id, and for one
+    whose templates cannot be rendered because a column is missing or null.
+    """
+
+    __slots__ = ("_carried", "_plan", "_shapes", "_used")
+
+    def __init__(self, plan: RequestPlan) -> None:
+        self._plan = plan
+        self._used = plan.template.columns if plan.id_column is None else (plan.id_column, *plan.template.columns)
+        self._carried = None if plan.kept is None else {*plan.kept, plan.target_column}
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+
+    def read(self, values: Mapping[str, Any]) -> tuple[bytes, int]:
+        """Return content and carry of a row. Raises UnusableRowError, TypeError for what JSON cannot hold."""
+        if self._plan.ready_made:
+            return _read_batch_row(values), 0
+        columns = tuple(values)
+        shape = self._shapes.get(columns)
+        if shape is None:
+            shape = self._add_shape(columns)
+        picked = shape.pick_used(values)
+        if shape.missing or None in picked:
+            self._check(values, shape)
+        try:
+            return dumps(picked), crc32(dumps(shape.pick_rest(values)), shape.seed)
+        except TypeError:
+            return json_bytes(picked), crc32(json_bytes(shape.pick_rest(values)), shape.seed)
+
+    def _add_shape(self, columns: tuple[str, ...]) -> _Shape:
+        if len(self._shapes) >= _MOST_SHAPES:
+            self._shapes.clear()
+        used = set(self._used)
+        rest = sorted(name for name in columns if name not in used and (self._carried is None or name in self._carried))
+        shape = _Shape(
+            pick_used=_picker(self._used, columns),
+            pick_rest=_picker(tuple(rest), columns),
+            seed=crc32("\0".join(rest).encode("utf-8", "replace")),
+            missing=tuple(name for name in self._used if name not in columns),
+        )
+        self._shapes[columns] = shape
+        return shape
+
+    def _check(self, values: Mapping[str, Any], shape: _Shape) -> None:
+        """Find out by rendering: a template may do without (`{% if hint is defined %}`, `{{ hint or '' }}`)."""
+        id_column = self._plan.id_column
+        if id_column is not None and id_column in shape.missing:
+            raise UnusableRowError(f"the row has no '{id_column}', the id column")
+        try:
+            self._plan.template.render(values)
+        except TemplateError as error:
+            raise UnusableRowError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What depends on a row's columns alone: `seed` stands for the names of what rides along."""
+
+    pick_used: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    pick_rest: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    seed: int
+    missing: tuple[str, ...]
+
+
+def row_digest(plan: RequestPlan, content: bytes) -> bytes:
+    """Return the 16-byte digest of a row's request values under this plan."""
+    return blake2b(plan.request_digest + content, digest_size=16).digest()
+
+
+def occurrence_digest(digest: bytes, occurrence: int) -> bytes:
+    """Return the digest of the nth row (from 0) with equal content, where rows have no id of their own."""
+    return digest if occurrence == 0 else digest128(digest + occurrence.to_bytes(8, "little"))
+
+
+def sample_id(plan: RequestPlan, values: Mapping[str, Any], content: bytes, occurrence: int) -> str:
+    """Return a row's id: the id column's value, or a hash of the columns its templates use with its occurrence."""
+    if plan.id_column is None:
+        own = digest128(content).hex()
+        return own if occurrence == 0 else f"{own}-{occurrence + 1}"
+    return id_text(plan.id_column, values[plan.id_column])
+
+
+def id_text(column: str, value: Any) -> str:
+    """Return an id as text. Raises UnusableRowError for what cannot be one."""
+    if type(value) is str and value:
+        return value
+    if type(value) is int:
+        return str(value)
+    raise UnusableRowError(f"the id column '{column}' is {_describe(value)}; an id is a text or a whole number")
+
+
+def kept_columns(plan: RequestPlan, values: Mapping[str, Any]) -> bytes:
+    """Return the kept columns of a row as a JSON object."""
+    if plan.ready_made:
+        return b"{}"
+    if plan.kept is None:
+        return json_bytes(values)
+    return json_bytes({name: values[name] for name in plan.kept if name in values})
+
+
+def target_text(plan: RequestPlan, values: Mapping[str, Any]) -> str | None:
+    """Return the reference answer as text; anything but a text as JSON."""
+    if plan.target_column is None:
+        return None
+    value = values.get(plan.target_column)
+    if value is None or type(value) is str:
+        return value
+    return json_bytes(value).decode()
+
+
+@value
+class Row:
+    """One usable row on its way to its requests: its values, its `RowReader` result and how often it stood before."""
+
+    values: Mapping[str, Any]
+    content: bytes
+    carry: int
+    occurrence: int
+
+
+def build_requests(plan: RequestPlan, row: Row) -> list[Request]:
+    """Return the requests of one row, one for each repeat. Raises TemplateError when a template fails for the row."""
+    values = row.values
+    body = values["body"] if plan.ready_made else plan.template.render(values)
+    own_id = sample_id(plan, values, row.content, row.occurrence)
+    digest = occurrence_digest(row_digest(plan, row.content), row.occurrence)
+    columns, target = kept_columns(plan, values), target_text(plan, values)
+    wanted = plan.endpoint.choices_wanted(body)
+    requests = []
+    for repeat in range(plan.repeats):
+        if plan.repeats > 1 and type(body.get("seed")) is int:
+            body_bytes = orjson.dumps({**body, "seed": body["seed"] + repeat}, option=orjson.OPT_SORT_KEYS)
+        else:
+            body_bytes = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+        key = digest128(_key_prefix(plan, own_id, repeat) + body_bytes)
+        case = Case(key, own_id, repeat, digest, row.carry, target, columns)
+        reserve = plan.endpoint.reserve_tokens(body, len(body_bytes))
+        requests.append(Request(key, plan.path, body_bytes, (case,), wanted, reserve))
+    return requests
+
+
+def _key_prefix(plan: RequestPlan, own_id: str, repeat: int) -> bytes:
+    model = None if plan.ready_made else plan.model
+    return orjson.dumps(["v1", own_id, repeat, plan.endpoint.name, model])
+
+
+def _read_batch_row(values: Mapping[str, Any]) -> bytes:
+    if not is_batch_row(values):
+        raise UnusableRowError("the row is no OpenAI Batch request (custom_id, method, url, body)")
+    problem = check_batch_row(values)
+    if problem is None and values["url"] not in BATCH_URLS:
+        problem = f"url {values['url']!r} is not available yet; this version sends {BATCH_URLS[0]}"
+    if problem is not None:
+        raise UnusableRowError(problem)
+    return orjson.dumps([values["custom_id"], values["body"]])
+
+
+def _picker(names: tuple[str, ...], columns: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return a function that picks values by name; a name that these columns lack gives a mark no value equals."""
+    if any(name not in columns for name in names):
+        return lambda values: tuple(values.get(name, _MISSING) for name in names)
+    if len(names) > 1:
+        return itemgetter(*names)
+    return (lambda values: (values[names[0]],)) if names else (lambda _: ())
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "null"
+    return "an empty text" if value == "" else f"{type(value).__name__} {str(value)[:40]!r}"

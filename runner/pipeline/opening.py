@@ -1,0 +1,214 @@
+"""Owns opening a run: its folder made or found, locked, recovered, and compared with its dataset."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import socket
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from runner.config import to_dict
+from runner.crash_points import crash_point
+from runner.digest import digest_of
+from runner.durable import create_folder
+from runner.endpoints import ENDPOINTS
+from runner.errors import RunFolderError
+from runner.folder.commits import read_commits
+from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
+from runner.folder.lock import hold_lock
+from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
+from runner.pipeline.eventlog import EventLog
+from runner.pipeline.locate import Where, identity_of, locate, refuse_other
+from runner.pipeline.prepare import price_of
+from runner.pipeline.recovery import recover
+from runner.pipeline.rows import RowContext
+from runner.pipeline.scancache import save_scan, without_ids
+from runner.pipeline.sealing import Sealing, create_tables
+from runner.pipeline.superseding import retract_failures
+from runner.progress import Silent
+from runner.readers import spool_stdin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from runner.config import RunConfig
+    from runner.folder.commits import CommitLog
+    from runner.pipeline.locate import Located
+    from runner.pipeline.prepare import Prepared
+    from runner.pipeline.produce import Production
+    from runner.pipeline.scan import Scan
+    from runner.pipeline.todo import Todo
+    from runner.progress import Display
+from runner.pipeline.survey import prepare_and_scan, production_of, refuse_unrenderable
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is carried out, beyond its config.
+
+    `say` gets lines for the person watching; `reuse_input` takes a spooled standard input again, as `resume` does.
+    """
+
+    where: Where = field(default_factory=Where)
+    display: Display = field(default_factory=Silent)
+    say: Callable[[str], None] = lambda _: None
+    debug: Callable[[str], None] | None = None
+    catch_signals: bool = False
+    reuse_input: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """A run folder that is locked, recovered and compared with its dataset: ready to send what is left."""
+
+    prepared: Prepared
+    folder: RunFolder
+    manifest: Manifest
+    log: CommitLog
+    sealing: Sealing
+    scan: Scan
+    production: Production
+    events: EventLog
+    options: RunOptions
+
+    @property
+    def todo(self) -> Todo:
+        """What is left to do."""
+        return self.production.todo
+
+
+@contextlib.contextmanager
+def open_run(config: RunConfig, options: RunOptions) -> Iterator[OpenRun]:
+    """Do everything that comes before the first request; hold the folder's lock meanwhile."""
+    located = locate(config, options.where, datetime.now(UTC))
+    folder = located.folder
+    from_stdin = config.dataset.path == "-"
+    # A new folder is made only when the dataset and the config hold, so that a mistake leaves nothing behind.
+    early = prepare_and_scan(config) if located.manifest is None and not from_stdin else None
+    for path in (folder.root, folder.staging, folder.journal, folder.commits):
+        create_folder(path)
+    for table in (*TABLES, SUPERSEDED):
+        create_folder(folder.table(table))
+    with hold_lock(folder):
+        if early is None:
+            spooled = _spool(folder, options) if from_stdin else None
+            early = prepare_and_scan(config, spooled, folder)
+        prepared, scan, scan_plan = early
+        save_scan(folder, scan_plan, scan)
+        scan, early = without_ids(scan), None  # nothing may keep the ids' checksums for the length of the run
+        with EventLog(folder.log, prepared.redactor, options.debug) as events:
+            opened = _open(prepared, scan, located, events, options)
+            yield opened
+
+
+def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, options: RunOptions) -> OpenRun:
+    folder = located.folder
+    if not folder.manifest.exists():
+        manifest = _new_manifest(prepared, scan, located.run_id)
+    else:
+        # Read under the lock: another process may have begun this run since the folder was chosen.
+        manifest = read_manifest(folder)
+        refuse_other(folder, manifest, prepared.config)
+        manifest.config = to_dict(prepared.config)
+        manifest.config_digest = digest_of(manifest.config).hex()
+        _check_columns(manifest, scan, options)
+    sealing = sealing_of(folder, manifest, prepared.config)
+    log = read_commits(folder)
+    if not log.commits:
+        create_tables(sealing, log)
+    crash_point("run:after-tables")
+    owed = recover(sealing, log)
+    if owed:
+        options.say(f"{owed} requests were under way when an earlier session died; they may have been billed")
+    production = production_of(prepared, scan, log)
+    refuse_unrenderable(production)
+    manifest.dataset = {
+        "files": [path.name for path in prepared.paths],
+        "samples": scan.samples,
+        "bad_rows": scan.bad_rows,
+        "fingerprint": scan.fingerprint,
+    }
+    manifest.sessions.append(_new_session(len(manifest.sessions) + 1))
+    manifest.status = RUNNING
+    write_manifest(folder, manifest)
+    crash_point("run:after-manifest")
+    retract_failures(sealing, log)
+    if located.continued and not options.reuse_input:
+        options.say(located.continued)
+    events.write("session started", {"session": manifest.sessions[-1].number, "left": production.todo.cases})
+    return OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options)
+
+
+def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Sealing:
+    """Return what sealing a run needs to know."""
+    context = RowContext(
+        endpoint=ENDPOINTS[config.request.endpoint],
+        model=config.model.name or "",
+        price=price_of(config),
+        columns=manifest.columns,
+        keep_raw=config.output.keep_raw,
+    )
+    metadata = {"run_id": manifest.run_id, "config_digest": manifest.config_digest}
+    return Sealing(folder, context, metadata)
+
+
+def _new_manifest(prepared: Prepared, scan: Scan, run_id: str) -> Manifest:
+    config = to_dict(prepared.config)
+    return Manifest(
+        run_id=run_id,
+        name=prepared.config.name,
+        created_at=utc_now(),
+        identity=identity_of(prepared.config),
+        config=config,
+        config_digest=digest_of(config).hex(),
+        dataset={},
+        columns=dict(scan.columns),
+    )
+
+
+def _new_session(number: int) -> Session:
+    names = ("aiohttp", "anyio", "orjson", "pyarrow")
+    versions = {"evalrunner": version("evalrunner"), "python": platform.python_version()}
+    versions |= {name: version(name) for name in names}
+    return Session(number, utc_now(), os.getpid(), socket.gethostname(), versions)
+
+
+def _check_columns(manifest: Manifest, scan: Scan, options: RunOptions) -> None:
+    for name, kind in scan.columns.items():
+        fixed = manifest.columns.get(name)
+        if fixed is None:
+            options.say(
+                f"column '{name}' is new in the dataset: this run's output does not have it (--new begins another)"
+            )
+        elif fixed != kind:
+            options.say(f"column '{name}' is {kind} now; this run keeps {fixed}, and a value that does not fit is null")
+
+
+def _spool(folder: RunFolder, options: RunOptions) -> Path:
+    """Return the file that holds standard input: what an earlier session spooled, or what comes in now."""
+    create_folder(folder.spool)
+    spooled = sorted(folder.spool.glob("stdin.*"))
+    if options.reuse_input and spooled:
+        return spooled[0]
+    return spool_stdin(sys.stdin.buffer, folder.spool)
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def open_existing(root: Path) -> tuple[RunFolder, Manifest]:
+    """Return folder and manifest of an existing run. Raises RunFolderError."""
+    folder = RunFolder(root)
+    manifest = read_manifest(folder)
+    if not folder.commits.is_dir():
+        raise RunFolderError(f"{root}: the run has no _commits folder", hint="was it copied incompletely?")
+    return folder, manifest

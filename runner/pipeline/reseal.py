@@ -1,0 +1,140 @@
+"""Owns parsing the kept bodies again: parts of `responses` are made anew from `raw`, no request is sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runner.errors import DamagedError
+from runner.folder.commits import Commit, CommittedFile, staged_path
+from runner.folder.index import ENTRY, index_array, key_of, read_index, write_index
+from runner.folder.layout import index_name
+from runner.folder.totals import Totals
+from runner.pipeline.rows import RowGroup, add_record
+from runner.sinks import PartWriter, file_crc32, read_row_groups, table_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from runner.folder.commits import CommitLog
+    from runner.pipeline.sealing import Sealing
+
+_GROUP_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """What resealing changed: rows written again, and rows by status before and after."""
+
+    parts: int
+    rows: int
+    before: dict[str, int]
+    after: dict[str, int]
+
+
+def reseal(sealing: Sealing, log: CommitLog) -> Resealed:
+    """Make every part of `responses` again from its raw bodies; rows without raw bodies stay as they are.
+
+    Targets and kept columns stay those of the present rows. Raises DamagedError for a part that cannot be read.
+    """
+    before = dict(log.totals.by_status)
+    parts = rows = 0
+    for part in log.parts("responses"):
+        if part.rows:
+            rows += reseal_part(sealing, log, part.name)
+            parts += 1
+    return Resealed(parts, rows, before, {status: n for status, n in log.totals.by_status.items() if n})
+
+
+def reseal_part(sealing: Sealing, log: CommitLog, name: str) -> int:
+    """Make one part of `responses` and its index again; return its number of rows."""
+    folder, number = sealing.folder, log.next_number
+    schema = table_schema("responses", sealing.context.columns, sealing.metadata)
+    companions, present, before = _present_rows(folder.table("responses") / name, schema.names)
+    path = staged_path(folder, number, "responses", name)
+    entries: list[bytes] = []
+    after: Counter[str] = Counter()
+    parsed: set[str] = set()
+    first_companion = schema.names.index("target")
+    with PartWriter(path, schema) as writer:
+        for group in _parsed_groups(sealing, folder.table("raw") / name):
+            rows = [row for row in group.responses if row[0] in companions]
+            rows = [(*row[:first_companion], *companions[row[0]]) for row in rows]
+            if rows:
+                writer.write_rows(rows)
+            after.update(row[6] for row in rows)
+            parsed.update(row[0] for row in rows)
+            entries += [entry for entry in group.index if entry[16:32].hex() in companions]
+        kept = [row for key, rows in present.items() if key not in parsed for row in rows]
+        if kept:
+            writer.write_rows(kept)
+            after.update(row[6] for row in kept)
+    index = _merged_index(sealing, name, entries, {key for key in present if key not in parsed})
+    index_path = staged_path(folder, number, "_commits", index_name(name))
+    write_index(index_path, index)
+    files = (_file("responses", name, path, writer.rows), _file("_commits", index_name(name), index_path, len(index)))
+    delta = Counter(after)
+    delta.subtract(before)
+    log.append(Commit(number, "reseal", files=files, totals=Totals(by_status=delta)))
+    return writer.rows
+
+
+def _present_rows(
+    path: Path, names: list[str]
+) -> tuple[dict[str, tuple[Any, ...]], dict[str, list[tuple[Any, ...]]], Counter[str]]:
+    """Return target and kept columns by key, whole rows by key for those that raw does not hold, and statuses."""
+    first_companion = names.index("target")
+    companions: dict[str, tuple[Any, ...]] = {}
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    statuses: Counter[str] = Counter()
+    for batch in read_row_groups(path):
+        columns = [batch.column(name).to_pylist() for name in names]
+        for row in zip(*columns, strict=True):
+            companions[row[0]] = row[first_companion:]
+            rows.setdefault(row[0], []).append(row)
+            statuses[row[6]] += 1
+    return companions, rows, statuses
+
+
+def _parsed_groups(sealing: Sealing, path: Path) -> Iterator[RowGroup]:
+    group, pending = RowGroup(), 0
+    for batch in read_row_groups(path) if path.exists() else ():
+        for meta, request, response in zip(
+            *(batch.column(name).to_pylist() for name in ("meta", "request", "response")), strict=True
+        ):
+            add_record(group, (meta, request, response or b""), sealing.context)
+            pending += len(meta) + len(response or b"")
+            if pending >= _GROUP_BYTES:
+                yield group
+                group, pending = RowGroup(), 0
+    yield group
+
+
+def _merged_index(sealing: Sealing, name: str, fresh: list[bytes], unparsed: set[str]) -> Any:
+    """Keep what the old index says of rows that were not parsed again; digests of the others come from raw."""
+    try:
+        old = read_index(sealing.folder.commits / index_name(name))
+    except DamagedError:
+        return index_array(fresh)
+    from_old = {}
+    for entry in old:
+        from_old[key_of(entry)] = entry
+    merged = index_array(fresh)
+    for position in range(len(merged)):
+        key = key_of(merged[position])
+        if key in from_old:  # its digest and companions may have been renewed since it was journaled
+            for field in ("row_high", "row_low", "carry"):
+                merged[position][field] = from_old[key][field]
+    rest = [entry for key, entry in from_old.items() if key.hex() in unparsed]
+    joined = np.concatenate([merged, np.array(rest, dtype=merged.dtype)]) if rest else merged
+    ordered = joined[np.lexsort((joined["repeat"], joined["row_low"], joined["row_high"]))]
+    return ordered.astype(ENTRY)  # joining arrays gives them this machine's byte order
+
+
+def _file(where: str, name: str, path: Path, rows: int) -> CommittedFile:
+    size, crc32 = file_crc32(path)
+    return CommittedFile(where, name, rows, size, crc32)

@@ -1,0 +1,156 @@
+"""Owns sealing: one closed journal segment becomes one part in each table, one index, one commit; then it is removed.
+
+Runs in a worker thread while the run goes on. Everything is decided by the segment's bytes and the run's manifest, so
+that doing it again after a crash gives the same parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runner.crash_points import crash_point
+from runner.durable import remove
+from runner.folder.commits import Commit, CommittedFile, staged_path
+from runner.folder.index import index_array, write_index
+from runner.folder.layout import TABLES, index_name, part_name
+from runner.folder.totals import Totals
+from runner.journal import FrameType, scan_segment
+from runner.pipeline.codec import decode_attempt, decode_skipped, split_payload
+from runner.pipeline.rows import RowGroup, add_attempt, add_record, add_skipped
+from runner.sinks import PartWriter, file_crc32, table_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from runner.folder.commits import CommitLog
+    from runner.folder.layout import RunFolder
+    from runner.journal import Frame
+    from runner.pipeline.rows import RowContext
+
+# A row group is written when it holds this much journal: parsed log probabilities take about ten times their bytes.
+_GROUP_BYTES = 2 * 1024 * 1024
+_GROUP_ROWS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """What sealing needs to know of a run. `metadata` goes into every Parquet file."""
+
+    folder: RunFolder
+    context: RowContext
+    metadata: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class StagedPart:
+    """The files of one part while they are written: a writer a table, then the index, all in `_tmp/`."""
+
+    sealing: Sealing
+    commit: int
+    name: str
+    index: list[bytes] = field(default_factory=list)
+    totals: Totals = field(default_factory=Totals)
+    _writers: dict[str, PartWriter] = field(default_factory=dict)
+
+    def write(self, group: RowGroup) -> None:
+        """Write one group of rows to every table that has rows in it."""
+        for table in TABLES:
+            rows = getattr(group, table)
+            if rows:
+                self._writer(table).write_rows(rows)
+        self.index.extend(group.index)
+        self.totals.add(group.totals)
+
+    def finish(self) -> tuple[CommittedFile, ...]:
+        """Close and fsync all files and return what the commit says of them."""
+        files = []
+        for table, writer in self._writers.items():
+            writer.close()
+            size, crc32 = file_crc32(writer.path)
+            files.append(CommittedFile(table, self.name, writer.rows, size, crc32))
+        if "responses" in self._writers:
+            name = index_name(self.name)
+            path = staged_path(self.sealing.folder, self.commit, "_commits", name)
+            write_index(path, index_array(self.index))
+            size, crc32 = file_crc32(path)
+            files.append(CommittedFile("_commits", name, len(self.index), size, crc32))
+        return tuple(files)
+
+    def abandon(self) -> None:
+        """Close what is open; the staged files are removed by the next recovery."""
+        for writer in self._writers.values():
+            with contextlib.suppress(Exception):  # the reason is already on its way up
+                writer.close()
+
+    def _writer(self, table: str) -> PartWriter:
+        if table not in self._writers:
+            path = staged_path(self.sealing.folder, self.commit, table, self.name)
+            schema = table_schema(table, self.sealing.context.columns, self.sealing.metadata)
+            self._writers[table] = PartWriter(path, schema)
+        return self._writers[table]
+
+
+def create_tables(sealing: Sealing, log: CommitLog) -> None:
+    """Give every table its zero-row part, so that an empty run reads with all its columns."""
+    number = log.next_number
+    files = []
+    for table in TABLES:
+        path = staged_path(sealing.folder, number, table, part_name(0))
+        with PartWriter(path, table_schema(table, sealing.context.columns, sealing.metadata)):
+            pass
+        size, crc32 = file_crc32(path)
+        files.append(CommittedFile(table, part_name(0), 0, size, crc32))
+    log.append(Commit(number, "create", files=tuple(files)))
+
+
+def seal_segment(sealing: Sealing, log: CommitLog, segment: Path, *, possibly_billed: int = 0) -> Totals:
+    """Seal one closed segment and remove it; a segment that a commit already names is only removed.
+
+    `possibly_billed` counts requests whose answer died with their process. Returns its share of the totals.
+    Raises DamagedError when the segment is damaged before its end, StorageError.
+    """
+    number = int(segment.stem)
+    totals = Totals()
+    if number not in log.sealed_segments:
+        staged = StagedPart(sealing, log.next_number, part_name(number))
+        try:
+            _write_segment(staged, segment)
+            staged.totals.possibly_billed += possibly_billed
+            files = staged.finish()
+        except BaseException:
+            staged.abandon()
+            raise
+        crash_point("sealing:after-staging")
+        totals = staged.totals
+        log.append(Commit(staged.commit, "seal", files=files, segments=(number,), totals=totals))
+    crash_point("sealing:before-segment-removal")
+    remove(segment)
+    crash_point("sealing:after-segment-removal")
+    return totals
+
+
+def _write_segment(staged: StagedPart, segment: Path) -> None:
+    context = staged.sealing.context
+    group, pending = RowGroup(), 0
+    scan = scan_segment(segment, run_id=staged.sealing.metadata["run_id"])
+    for frame in scan:
+        _add_frame(group, frame, context)
+        pending += len(frame.payload)
+        if pending >= _GROUP_BYTES or len(group.responses) + len(group.attempts) >= _GROUP_ROWS:
+            staged.write(group)
+            crash_point("sealing:after-row-group")
+            group, pending = RowGroup(), 0
+    group.totals.torn_bytes = scan.end.torn_bytes if scan.end else 0
+    staged.write(group)
+
+
+def _add_frame(group: RowGroup, frame: Frame, context: RowContext) -> None:
+    if frame.kind in {FrameType.ANSWER, FrameType.FAILURE}:
+        add_record(group, split_payload(frame.payload), context)
+    elif frame.kind == FrameType.ATTEMPT:
+        add_attempt(group, *decode_attempt(frame.payload))
+    elif frame.kind == FrameType.SKIPPED:
+        add_skipped(group, decode_skipped(frame.payload), context)

@@ -1,0 +1,439 @@
+"""Owns concurrency: the one task group of a run. Everything it calls is a plain function or one awaitable.
+
+Closing flows left to right: the reader ends, every row ends, the todo stream closes, the workers end, the journal makes
+its last commit and hands on its last segment, the sealer ends. A worker's row counts as done only when its frame is
+durable; until then it holds its slot, so that no more answers than slots can be lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from runner.crash_points import crash_point
+from runner.errors import (
+    CancelledError,
+    CannotCreateError,
+    ConnectError,
+    DisconnectError,
+    RequestError,
+    RunnerError,
+    StaleConnectionError,
+    StorageError,
+    internal_error,
+)
+from runner.journal import FrameType
+from runner.pipeline.attempt import Outcome, attempt_of, failure_of, send
+from runner.pipeline.backlog import Backlog, Pending
+from runner.pipeline.codec import encode_attempt, encode_record, encode_skipped
+from runner.pipeline.control import Control, StopKind
+from runner.pipeline.groupcommit import JournalWriter
+from runner.pipeline.sealing import seal_segment
+from runner.progress import Snapshot
+from runner.records import Record, SkippedRow
+from runner.retry import GiveUp, History, Retry, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from runner.endpoints import Endpoint
+    from runner.errors import RequestError
+    from runner.folder.commits import CommitLog
+    from runner.limiter import Limiter
+    from runner.pipeline.rows import Price
+    from runner.pipeline.sealing import Sealing
+    from runner.progress import Display
+    from runner.records import Attempt, Request, Usage
+    from runner.retry import Decision, RetryPolicy
+    from runner.transport import Transport
+
+# After the first interrupt, answers under way may still come in for this long.
+_GRACE_S = 30.0
+# A row whose server cannot even be connected to, this many times and before any answer, means that it is not there.
+_CONNECTS_BEFORE_UNREACHABLE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """Everything one session works with. `cases` is how many are left, `already_done` how many earlier sessions did."""
+
+    number: int
+    run_id: str
+    manifest_digest: str
+    next_segment: int
+    batches: Iterator[list[Request | SkippedRow]]
+    cases: int
+    already_done: int
+    endpoint: Endpoint
+    server: str
+    transport: Transport
+    limiter: Limiter
+    slots: int
+    retry: RetryPolicy
+    price: Price | None
+    sealing: Sealing
+    log: CommitLog
+    display: Display
+    on_event: Callable[[str, dict[str, object]], None]
+    say: Callable[[str], None]
+    catch_signals: bool
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a session has done so far."""
+
+    ended: int = 0
+    answered: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    attempts: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+    last_answer_at: float = 0.0
+    begun: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResult:
+    """How a session ended: `control.kind` is null when every row ended."""
+
+    control: Control
+    counters: Counters
+    wall_s: float
+
+
+async def run_session(plan: SessionPlan) -> SessionResult:
+    """Send everything that is left, until all of it ended or something stops the run."""
+    return await _Session(plan).run()
+
+
+class _Session:
+    """The state that the tasks of a session share; all of it is touched by the event loop's thread alone."""
+
+    def __init__(self, plan: SessionPlan) -> None:
+        self.plan = plan
+        self.control = Control()
+        self.counters = Counters()
+        self.backlog = Backlog(bound=2 * plan.slots)
+        self._to_seal, self._sealable = anyio.create_memory_object_stream[Path](4)
+        self.journal = JournalWriter(
+            plan.sealing.folder, plan.run_id, plan.manifest_digest, plan.next_segment, self._to_seal
+        )
+        self.journal.slots = plan.slots
+
+    async def run(self) -> SessionResult:
+        await self.journal.open()
+        with self.plan.display:
+            async with anyio.create_task_group() as around:
+                around.start_soon(self._seal)
+                beside = anyio.CancelScope()
+                around.start_soon(self._beside, beside)
+                try:
+                    await self._send_all()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        beside.cancel()
+                        await self.journal.finish()
+                        self._to_seal.close()
+        if self.journal.failure is not None:
+            self.control.stop(StopKind.STORAGE, self.journal.failure)
+        return SessionResult(self.control, self.counters, time.monotonic() - self.counters.begun)
+
+    async def _send_all(self) -> None:
+        todo, rows = anyio.create_memory_object_stream[Pending](self.plan.slots)
+        with contextlib.ExitStack() as ends:  # a task that is cancelled before it began closes nothing itself
+            writing = [ends.enter_context(todo.clone()) for _ in range(2)]
+            reading = [ends.enter_context(rows.clone()) for _ in range(self.plan.slots)]
+            # `rows` stays open until every task has ended: when a stop ends the workers first, a row handed on in that
+            # instant has nobody to take it, and that is no error.
+            async with rows, anyio.create_task_group() as group, todo:
+                group.start_soon(self._read, writing[0])
+                group.start_soon(self._return_postponed, writing[1])
+                for one in reading:
+                    group.start_soon(self._work, one)
+                todo.close()
+
+    async def _beside(self, scope: anyio.CancelScope) -> None:
+        """Run what serves the others and ends with them: the journal's commits, signals and the display."""
+        with scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.journal.serve)
+                group.start_soon(self.journal.rotate_when_old)
+                group.start_soon(self._show)
+                group.start_soon(self._let_go_when_cancelled)
+                if self.plan.catch_signals:
+                    group.start_soon(self._watch_signals)
+
+    # ------------------------------------------------------------------ rows in
+
+    async def _read(self, todo: MemoryObjectSendStream[Pending]) -> None:
+        async with todo:
+            with self._soft():
+                try:
+                    while not self.control.stopping:
+                        batch = await anyio.to_thread.run_sync(next, self.plan.batches, None)
+                        if batch is None:
+                            break
+                        for one in batch:
+                            await self._add(one, todo)
+                except RunnerError as error:  # the dataset changed or went away under the run
+                    self.control.stop(StopKind.DATASET, error)
+            self.backlog.end_reading()
+
+    async def _add(self, one: Request | SkippedRow, todo: MemoryObjectSendStream[Pending]) -> None:
+        if isinstance(one, SkippedRow):
+            self.journal.note_skipped(encode_skipped(one))
+            self.counters.ended += 1
+            return
+        await self.backlog.add()
+        pending = Pending(one, time.time(), time.monotonic())
+        try:
+            todo.send_nowait(pending)
+        except anyio.WouldBlock:
+            try:
+                await todo.send(pending)
+            except anyio.get_cancelled_exc_class():
+                self.backlog.end()
+                raise
+
+    async def _return_postponed(self, todo: MemoryObjectSendStream[Pending]) -> None:
+        async with todo:
+            with self._soft():
+                while (pending := await self.backlog.next_due()) is not None:
+                    pending.ready_at = time.monotonic()
+                    await todo.send(pending)
+
+    # ------------------------------------------------------------------ one row
+
+    async def _work(self, rows: MemoryObjectReceiveStream[Pending]) -> None:
+        """Work on rows until there are none; waiting is cancelled softly, a request under way only by letting go."""
+        with rows, anyio.CancelScope(shield=True) as scope:
+            self.control.hard.add(scope)
+            while not self.control.stopping:
+                pending = await self._next(rows)
+                if pending is None:
+                    break
+                await self._attempt(pending)
+            self.control.hard.discard(scope)
+
+    async def _next(self, rows: MemoryObjectReceiveStream[Pending]) -> Pending | None:
+        """Return the next row, admitted by the limiter; null when there is none or the run stops."""
+        limiter, pending = self.plan.limiter, None
+        try:
+            pending = rows.receive_nowait()
+            if limiter.try_admit(pending.request.reserve_tokens):
+                return pending
+        except anyio.WouldBlock:
+            pass
+        except anyio.EndOfStream:
+            return None
+        admitted: Pending | None = None
+        with self._soft(), contextlib.suppress(anyio.EndOfStream):
+            pending = pending or await rows.receive()
+            await limiter.admit(pending.request.reserve_tokens)
+            admitted = pending
+        return admitted
+
+    async def _attempt(self, pending: Pending) -> None:
+        """Send a row once and act on what came of it."""
+        plan, counters, request = self.plan, self.counters, pending.request
+        sent_at, begun = time.time(), time.monotonic()
+        pending.queued_s += begun - pending.ready_at
+        pending.attempts += 1
+        if not pending.first_sent_at:
+            pending.first_sent_at, pending.queued_before_s = begun, pending.queued_s
+        self.journal.note_start(request.key, pending.attempts)
+        counters.in_flight += 1
+        counters.attempts += 1
+        try:
+            outcome = await send(plan.transport, plan.endpoint, request, answered_before=counters.answered > 0)
+        except anyio.get_cancelled_exc_class():
+            cut = Outcome(None, CancelledError("the run was interrupted while the request was under way"))
+            self._note(attempt_of(request, pending.attempts, cut, sent_at, time.monotonic() - begun))
+            raise
+        finally:
+            counters.in_flight -= 1
+        crash_point("session:after-answer")
+        if isinstance(outcome.error, StaleConnectionError) and pending.history and pending.history.free_retries:
+            # Once is chance; a request whose connections keep breaking is what breaks them.
+            outcome = Outcome(None, DisconnectError(outcome.error.message))
+        plan.limiter.settle(request.reserve_tokens, outcome.usage.total_tokens)
+        attempt = attempt_of(request, pending.attempts, outcome, sent_at, time.monotonic() - begun)
+        if outcome.error is None:
+            counters.answered += 1
+            self._count_usage(outcome.usage)
+            counters.last_answer_at = time.monotonic()
+            await self._end(pending, outcome, attempt)
+        else:
+            await self._act_on(outcome.error, pending, outcome, attempt)
+
+    def _count_usage(self, usage: Usage) -> None:
+        self.counters.tokens += usage.total_tokens or 0
+        cost = self.plan.price.cost(usage) if self.plan.price else None
+        if cost is None:
+            self.counters.unpriced += 1
+        else:
+            self.counters.cost_usd += cost
+
+    async def _act_on(self, error: RequestError, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
+        """Act on a failed attempt: record the failure, stop the run, or let the row wait for its next attempt."""
+        plan, now = self.plan, time.monotonic()
+        history = replace(
+            pending.history or History(first_sent_at=pending.first_sent_at),
+            paused_s=pending.queued_s - pending.queued_before_s,
+        )
+        decision = decide(error, history, plan.retry, now=now, random=random.random())  # noqa: S311 - jitter
+        self.counters.rate_limited += attempt.http_status == 429  # noqa: PLR2004 - Too Many Requests
+        plan.on_event(
+            "attempt failed",
+            {"row": pending.request.cases[0].sample_id, "attempt": attempt.number, "error": error.message},
+        )
+        if getattr(decision, "freeze_s", None):
+            plan.limiter.freeze(now + decision.freeze_s)  # type: ignore[union-attr,operator] # checked by getattr
+        if self._is_unreachable(error, history, decision):
+            self._note(attempt)
+            self.control.stop(StopKind.UNREACHABLE, error)
+        elif isinstance(decision, GiveUp):
+            await self._end(pending, outcome, attempt)
+        elif isinstance(decision, Retry):
+            self._note(attempt)
+            pending.history = decision.history
+            if not self.control.stopping:
+                self.counters.retries += 1
+                self.backlog.postpone(pending, decision.wait_s)
+        else:
+            self._note(attempt)
+            self.control.stop(StopKind.DOOMED, error)
+
+    def _is_unreachable(self, error: RequestError, history: History, decision: Decision) -> bool:
+        """Say whether nobody can be connected to: this row never could, and no other had an answer meanwhile."""
+        if not isinstance(error, ConnectError) or self.counters.last_answer_at > history.first_sent_at:
+            return False
+        tried_enough = history.attempts_used + 1 >= _CONNECTS_BEFORE_UNREACHABLE
+        return isinstance(decision, GiveUp) or (self.counters.answered == 0 and tried_enough)
+
+    # ------------------------------------------------------------------ rows out
+
+    async def _end(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
+        """Store how a row ended and count it once that is durable."""
+        error = outcome.error
+        record = Record(
+            request=pending.request,
+            response=outcome.response,
+            failure=failure_of(error) if error else None,
+            attempts=pending.attempts,
+            created_at=pending.created_at,
+            finished_at=time.time(),
+            queued_s=pending.queued_s,
+            last_attempt=attempt,
+        )
+        kind = FrameType.FAILURE if error else FrameType.ANSWER
+        parts = encode_record(record, self.plan.number, self.plan.server)
+        try:
+            await self.journal.store(pending.request.key, kind, *parts)
+        except StorageError as trouble:
+            self.control.stop(StopKind.STORAGE, trouble)
+            return
+        self.counters.ended += 1
+        self.counters.failed += error is not None
+        self.backlog.end()
+
+    def _note(self, attempt: Attempt) -> None:
+        try:
+            payload = encode_attempt(attempt, self.plan.number, self.plan.server)
+            self.journal.note_attempt(attempt.request_key, payload)
+        except StorageError as error:
+            self.control.stop(StopKind.STORAGE, error)
+
+    async def _seal(self) -> None:
+        """Seal segment after segment in a thread; what cannot be sealed stays in the journal, and the run stops."""
+        async with self._sealable:
+            async for segment in self._sealable:
+                if self.control.kind in {StopKind.STORAGE, StopKind.INTERNAL}:
+                    continue
+                try:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(seal_segment, self.plan.sealing, self.plan.log, segment)
+                except (StorageError, CannotCreateError) as error:
+                    self.control.stop(StopKind.STORAGE, error)
+                except Exception as bug:  # noqa: BLE001 - the segment stays in the journal, for a mended version to seal
+                    known = bug if isinstance(bug, RunnerError) else internal_error("sealing answers", bug)
+                    self.control.stop(StopKind.INTERNAL, known)
+
+    # ------------------------------------------------------------------ beside the rows
+
+    def snapshot(self) -> Snapshot:
+        """Return the counters as of now."""
+        counters, plan = self.counters, self.plan
+        return Snapshot(
+            done=plan.already_done + counters.ended,
+            total=plan.already_done + plan.cases,
+            already_done=plan.already_done,
+            answered=counters.answered,
+            failed=counters.failed,
+            in_flight=counters.in_flight,
+            waiting=self.backlog.waiting,
+            retries=counters.retries,
+            rate_limited=counters.rate_limited,
+            tokens=counters.tokens,
+            cost_usd=None if plan.price is None or counters.unpriced else counters.cost_usd,
+            elapsed_s=time.monotonic() - counters.begun,
+            frozen_for_s=plan.limiter.statistics().frozen_for_s,
+        )
+
+    async def _show(self) -> None:
+        while True:
+            self.plan.display.show(self.snapshot())
+            await anyio.sleep(self.plan.display.every_s)
+
+    async def _watch_signals(self) -> None:
+        async with anyio.create_task_group() as group:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+                async for number in received:
+                    if self.control.stopping:
+                        self.plan.say(f"stopping at once; {self.counters.in_flight} requests under way are let go")
+                        self.control.let_go()
+                        continue
+                    count = self.counters.in_flight
+                    self.plan.say(
+                        f"stopping: {count} answers under way may come in for {_GRACE_S:g} s; again stops at once"
+                    )
+                    self.control.stop(StopKind.INTERRUPTED if number == signal.SIGINT else StopKind.TERMINATED)
+                    group.start_soon(self._let_go_later)
+
+    async def _let_go_when_cancelled(self) -> None:
+        """Pass a cancellation from outside on to the requests under way, which are shielded from it."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.control.let_go()
+
+    async def _let_go_later(self) -> None:
+        await anyio.sleep(_GRACE_S)
+        self.control.let_go()
+
+    @contextlib.contextmanager
+    def _soft(self) -> Iterator[None]:
+        """Hold what may be cancelled as soon as the run stops: waiting for rows, for admission, for a file."""
+        with anyio.CancelScope() as scope:
+            self.control.soft.add(scope)
+            if self.control.stopping:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self.control.soft.discard(scope)

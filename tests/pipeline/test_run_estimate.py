@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runner.config import config_from_dict
+from runner.limiter import Limits
+from runner.pipeline import Where, rehearse
+from runner.pipeline.estimate import estimate
+from runner.pipeline.rows import Price
+from tests.support.runs import questions, write_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runner.pipeline.estimate import Estimate
+
+
+def estimated(
+    folder: Path, rows: list[dict[str, Any]], price: Price | None = None, limits: Limits | None = None, **request: Any
+) -> Estimate:
+    dataset = write_rows(folder / "data.jsonl", rows)
+    config = {
+        "name": "test",
+        "dataset": {"path": str(dataset), "id": "id"},
+        "model": {"base_url": "http://127.0.0.1:9/v1", "name": "m"},
+        "request": {"messages": [{"role": "user", "content": "{{ question }}"}], **request},
+        "output": {"dir": str(folder / "outputs")},
+    }
+    rehearsal = rehearse(config_from_dict(config, folder), Where(run_dir=folder / "run"))
+    assert not (folder / "run").exists()
+    return estimate(rehearsal.production, price, limits or Limits())
+
+
+def test_rows_and_tokens_are_counted_before_anything_is_sent(tmp_path: Path) -> None:
+    found = estimated(tmp_path, questions(10), params={"max_completion_tokens": 100})
+    assert (found.requests, found.completion_tokens) == (10, 1000)
+    # [{"content":"What is 0 + 1?","role":"user"}] has 44 bytes.
+    assert found.prompt_tokens == pytest.approx(10 * 44 / 4, rel=0.05)
+    assert (found.cost_usd, found.seconds_under_limits) == (None, None)
+    assert found.first_request is not None
+    assert found.first_request["messages"] == [{"role": "user", "content": "What is 0 + 1?"}]
+    assert found.to_json()["requests"] == 10
+
+
+@pytest.mark.parametrize(("repeats", "n"), [(1, 1), (3, 1), (1, 4), (3, 4)])
+def test_repeats_and_choices_are_counted(tmp_path: Path, repeats: int, n: int) -> None:
+    found = estimated(tmp_path, questions(5), repeats=repeats, params={"max_tokens": 10, "n": n})
+    assert (found.requests, found.completion_tokens) == (5 * repeats, 5 * repeats * n * 10)
+
+
+def test_without_a_maximum_the_answers_length_and_the_cost_are_unknown(tmp_path: Path) -> None:
+    found = estimated(tmp_path, questions(5), price=Price(1.0, 2.0))
+    assert (found.completion_tokens, found.cost_usd) == (None, None)
+    assert found.prompt_tokens > 0
+
+
+def test_cost_is_prompt_and_longest_answer_at_their_prices(tmp_path: Path) -> None:
+    found = estimated(tmp_path, questions(10), price=Price(3.0, 5.0), params={"max_tokens": 100})
+    assert found.cost_usd == pytest.approx((found.prompt_tokens * 3 + 1000 * 5) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        (Limits(), None),
+        (Limits(requests_per_minute=60), 10.0),
+        (Limits(requests_per_minute=600), 1.0),
+        (Limits(requests_per_minute=600, tokens_per_minute=100), 666.0),
+    ],
+)
+def test_time_is_that_of_the_tightest_limit(tmp_path: Path, limits: Limits, seconds: float | None) -> None:
+    found = estimated(tmp_path, questions(10), limits=limits, params={"max_tokens": 100})
+    if seconds is None or limits.tokens_per_minute is None:
+        assert found.seconds_under_limits == seconds
+    else:
+        assert found.seconds_under_limits == pytest.approx(seconds, rel=0.02)
+
+
+def test_a_large_dataset_is_sampled_over_its_whole_length(tmp_path: Path) -> None:
+    rows = [{"id": number, "question": "x" * (4 if number < 3000 else 4000)} for number in range(6000)]
+    found = estimated(tmp_path, rows, params={"max_tokens": 1})
+    assert (found.requests, found.completion_tokens) == (6000, 6000)
+    assert found.prompt_tokens == pytest.approx((3000 * 34 + 3000 * 4030) / 4, rel=0.02)
