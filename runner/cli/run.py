@@ -1,0 +1,199 @@
+"""Owns the commands that send requests for a run: `run` and `resume`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from runner.cli.output import print_json, print_result, say, table
+from runner.config import config_from_dict, load_config
+from runner.errors import NotAvailableError, UsageError
+from runner.limiter import max_in_flight
+from runner.pipeline import RunOptions, Where, open_existing, rehearse
+from runner.pipeline import run as run_pipeline
+from runner.pipeline.estimate import estimate
+from runner.progress import choose_display, duration
+
+if TYPE_CHECKING:
+    from runner.config import RunConfig
+    from runner.pipeline import RunSummary
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Print every event to stderr, keys removed.")]
+
+
+def run(  # noqa: PLR0913 - a command has one parameter for each option that the contract names
+    config: Annotated[Path, typer.Argument(help="The config file (YAML).", show_default=False)],
+    *,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Use exactly this folder; a run in it is continued.", show_default=False)
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Use the folder of this name under the output folder.", show_default=False)
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Begin a new run, whatever is unfinished.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Evaluate this many rows only.", show_default=False)] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, e.g. limits.max_in_flight=8."),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="failed|truncated|refused", help="Not available yet.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(metavar="USD", help="Not available yet.", show_default=False)
+    ] = None,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+    debug: _Debug = False,
+) -> None:
+    """Run a config: send its dataset to its model and write the answers to Parquet.
+
+    Without --run-dir or --run-id the newest unfinished run of the same dataset, model and request is continued if it is
+    at most 24 hours old; otherwise a new one begins. What is done is never sent again: append rows, reorder them or
+    mend one prompt, and only the difference goes out. The first Ctrl-C lets answers under way come in, a second stops
+    at once.
+
+    **Examples**
+
+    evalrunner run configs/quickstart.yaml
+
+    evalrunner run my.yaml --dry-run
+
+    evalrunner run my.yaml --limit 20 --set request.params.temperature=0.7 --set limits.requests_per_minute=500
+    """
+    if only is not None:
+        raise NotAvailableError("--only: not available yet", hint="a plain run sends failures of a passing kind again")
+    if max_cost is not None:
+        raise NotAvailableError("--max-cost: not available yet", hint="--dry-run shows the estimated cost")
+    if sum((run_dir is not None, run_id is not None, new)) > 1:
+        raise UsageError("--run-dir, --run-id and --new exclude each other")
+    changes = [*(overrides or ()), *([f"dataset.limit={limit}"] if limit is not None else ())]
+    loaded = load_config(config, overrides=changes)
+    where = Where(run_dir, run_id, new)
+    for warning in loaded.warnings:
+        say(f"warning: {warning}")
+    if dry_run:
+        _show_rehearsal(loaded.config, where, as_json=as_json)
+        return
+    options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
+    _finish(_run(loaded.config, options), as_json=as_json)
+
+
+def resume(
+    run_dir: Annotated[Path, typer.Argument(help="The run folder.", show_default=False)],
+    *,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+    debug: _Debug = False,
+) -> None:
+    """Continue a run with the config that its folder holds.
+
+    Sends what is missing, and failures of a passing kind (rate, server, time-out, connection, interrupted) again; sends
+    nothing when nothing is missing. The dataset is read again from where the config says.
+    """
+    _, manifest = open_existing(run_dir)
+    config = config_from_dict(manifest.config, run_dir)
+    options = _options(Where(run_dir=run_dir), (), quiet=quiet or as_json, debug=debug, reuse_input=True)
+    _finish(_run(config, options), as_json=as_json)
+
+
+def _options(
+    where: Where, warnings: tuple[str, ...], *, quiet: bool, debug: bool, reuse_input: bool = False
+) -> RunOptions:
+    display = choose_display(quiet=quiet or debug)
+    return RunOptions(
+        where=where,
+        display=display,
+        say=say if debug else display.note,
+        debug=say if debug else None,
+        catch_signals=True,
+        reuse_input=reuse_input,
+        warnings=warnings,
+    )
+
+
+def _run(config: RunConfig, options: RunOptions) -> RunSummary:
+    return run_pipeline(config, options, use_uvloop=find_spec("uvloop") is not None)
+
+
+def _finish(summary: RunSummary, *, as_json: bool) -> None:
+    if as_json:
+        print_json(summary.to_json())
+    else:
+        print_result(describe(summary))
+    raise typer.Exit(summary.exit_code)
+
+
+def describe(summary: RunSummary) -> str:
+    """Return a summary as people read it, with the lines that load the result or resume the run."""
+    statuses = ", ".join(f"{count:,} {status}" for status, count in summary.by_status.items()) or "none"
+    latency = "  ".join(f"{name} {value:.3g} s" for name, value in summary.latency_s.items() if value is not None)
+    rows = [
+        ("run", summary.run_id),
+        ("status", f"{summary.status} (exit {summary.exit_code})"),
+        ("rows", f"{statuses} – {summary.samples:,} samples, {summary.requests:,} requests"),
+        ("http", f"{summary.http_requests:,} requests, {summary.retries:,} retries, {summary.rate_limited:,} × 429"),
+        ("tokens", f"{summary.prompt_tokens:,} prompt + {summary.completion_tokens:,} completion"),
+        ("cost", "unknown (no price)" if summary.cost_usd is None else f"${summary.cost_usd:,.6f}"),
+        ("time", f"{duration(summary.wall_s)}, {summary.requests_per_s or 0:,.1f} answers/s"),
+        ("latency", latency or "–"),
+        *(("warning", warning) for warning in summary.warnings),
+    ]
+    return f"{table(rows)}\n\n{_next_step(summary)}"
+
+
+def _next_step(summary: RunSummary) -> str:
+    if summary.status != "complete":
+        return f"Resume with:\n  evalrunner resume {summary.run_dir}"
+    again = (
+        f"\n\nSend failures of a passing kind again:\n  evalrunner resume {summary.run_dir}" if summary.failed else ""
+    )
+    lines = (
+        "import runner",
+        f'df = runner.load("{summary.run_dir}")',
+        'print(df[["sample_id", "status", "text", "target", "token_logprobs"]])',
+    )
+    return "Load it:\n  " + "\n  ".join(lines) + again
+
+
+def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
+    found = rehearse(config, where)
+    guess = estimate(found.production, found.prepared.price, config.limits)
+    facts = {
+        "run_dir": str(found.located.folder.root),
+        "continues": found.located.manifest is not None,
+        "samples": found.scan.samples,
+        "bad_rows": found.scan.bad_rows,
+        "columns": dict(found.scan.columns),
+        "max_in_flight": max_in_flight(config.limits),
+        **guess.to_json(),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    done = found.scan.samples * found.prepared.plan.repeats - guess.requests
+    completion = "unknown" if guess.completion_tokens is None else f"≤ {guess.completion_tokens:,}"
+    rows = [
+        ("run folder", str(found.located.folder.root) + (" (continued)" if found.located.manifest else " (new)")),
+        ("samples", f"{found.scan.samples:,} usable, {found.scan.bad_rows:,} bad"),
+        ("requests", f"{guess.requests:,} to send, {max(done, 0):,} done already"),
+        ("tokens", f"about {guess.prompt_tokens:,} prompt + {completion} completion"),
+        ("cost", "unknown (no price)" if guess.cost_usd is None else f"up to ${guess.cost_usd:,.4f}"),
+        ("time", _time_under_limits(guess.seconds_under_limits, config)),
+        ("columns", ", ".join(f"{name}: {kind}" for name, kind in found.scan.columns.items())),
+    ]
+    first = orjson.dumps(guess.first_request, option=orjson.OPT_INDENT_2).decode() if guess.first_request else "none"
+    print_result(f"{table(rows)}\n\nfirst request, POST {found.prepared.plan.path}:\n{first}\n\nNothing was sent.")
+
+
+def _time_under_limits(seconds: float | None, config: RunConfig) -> str:
+    if seconds is None:
+        return f"no rate limit is set; {max_in_flight(config.limits)} requests in flight"
+    return f"at least {duration(seconds)} under the limits"
