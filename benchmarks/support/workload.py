@@ -1,0 +1,46 @@
+"""Owns what is sent: a dataset of N rows and the config that runs it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL = "static"
+IN_FLIGHT = 64
+PARAMS: dict[str, Any] = {"temperature": 0, "max_completion_tokens": 256}
+LOGPROB_PARAMS: dict[str, Any] = {**PARAMS, "logprobs": True, "top_logprobs": 5}
+
+# With its number a question has about 300 characters.
+_QUESTION = (
+    "A train leaves the northern station at a quarter past nine and runs at {speed} kilometres an hour; another leaves "
+    "the southern one, {distance} kilometres away, twenty minutes later and runs towards it at ninety. After how many "
+    "minutes do they meet, and how far from the northern station? Answer briefly."
+)
+
+
+def write_rows(path: Path, rows: int, first: int = 0) -> None:
+    """Write rows `first` to `first + rows` as JSON Lines; with `first` above 0 they are appended."""
+    with path.open("a" if first else "w", encoding="utf-8") as file:
+        for number in range(first, first + rows):
+            question = f"{number}. " + _QUESTION.format(speed=60 + number % 90, distance=100 + number % 611)
+            row = {"id": f"row-{number}", "question": question, "answer": str(number % 997)}
+            file.write(json.dumps(row) + "\n")
+
+
+def write_config(path: Path, dataset: Path, base_url: str, params: dict[str, Any]) -> None:
+    """Write the config of a run over `dataset` (JSON is YAML)."""
+    config = {
+        "name": "benchmark",
+        "dataset": {"path": str(dataset), "id": "id", "target": "answer"},
+        "model": {"base_url": base_url, "name": MODEL},
+        "request": {
+            "endpoint": "chat",
+            "messages": [{"role": "user", "content": "{{ question }}"}],
+            "params": params,
+        },
+        "limits": {"max_in_flight": IN_FLIGHT},
+    }
+    path.write_text(json.dumps(config, indent=2), encoding="utf-8")
