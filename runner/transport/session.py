@@ -26,9 +26,9 @@ from runner.redaction import Redactor
 from runner.transport.translate import Timeouts, closed_without_answer, translate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from aiohttp.connector import Connection
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
 
@@ -39,8 +39,7 @@ _KEPT_HEADERS = frozenset(
     {"retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "request-id", "apim-request-id", "location"}
 )
 _KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
-_reused: ContextVar[bool] = ContextVar("reused", default=False)
-_USED = "evalrunner used it before"
+_fresh: ContextVar[bool] = ContextVar("fresh", default=False)
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 
 
@@ -82,12 +81,11 @@ class Transport:
             url = self._urls[path] = URL(self._options.base_url.rstrip("/") + path)
         started_at = time.time()
         begun = time.perf_counter()
-        answered = False
-        reused = _reused.set(False)
+        answer: aiohttp.ClientResponse | None = None
+        fresh = _fresh.set(False)
         try:
-            async with self._session.request(method, url, data=body, allow_redirects=False) as answer:
-                answered = True
-                content = await self._read(answer)
+            answer = await self._session.request(method, url, data=body, allow_redirects=False)
+            content = await self._read(answer)
         except (
             TimeoutError,
             aiohttp.ClientError,
@@ -97,16 +95,18 @@ class Transport:
             UnicodeError,
         ) as error:
             where = f"{url.origin()}{url.path}"
-            if closed_without_answer(error) and not answered and _reused.get():
+            if closed_without_answer(error) and answer is None and not _fresh.get():
                 raise StaleConnectionError(
                     f"{where}: the server closed the kept-alive connection without an answer"
                 ) from error
             raise translate(error, where, self._options.timeouts, self._redactor) from error
         finally:
-            _reused.reset(reused)
+            _fresh.reset(fresh)
+            if answer is not None:
+                answer.release()  # closes the connection unless all of the body was read
         return Response(
             http_status=answer.status,
-            headers=self._kept(answer.headers),
+            headers=self._kept(answer.raw_headers),
             body=self._redactor.body(content),
             started_at=started_at,
             latency_s=time.perf_counter() - begun,
@@ -128,30 +128,26 @@ class Transport:
             blocks.append(block)
         return b"".join(blocks)
 
-    def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def _kept(self, headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
         kept = {}
-        for name, value in headers.items():
+        for name, value in headers:
             own = _kept_name(name)
             if own is not None:
-                kept[own] = self._redactor.text(scrub(value))[:200]
+                kept[own] = self._redactor.text(scrub(value.decode("utf-8", "surrogateescape")))[:200]
         return kept
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes for the current task whether the connection it was given had been used before."""
+    """Notes for the current task that its connection is a new one; it costs nothing where a connection is reused."""
 
-    async def connect(
+    async def _create_connection(
         self,
         req: aiohttp.ClientRequest,
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> Connection:
-        connection = await super().connect(req, traces, timeout)
-        if connection.protocol is not None:
-            state = vars(connection.protocol)
-            _reused.set(_USED in state)
-            state[_USED] = True
-        return connection
+    ) -> ResponseHandler:
+        _fresh.set(True)
+        return await super()._create_connection(req, traces, timeout)
 
 
 @contextlib.asynccontextmanager
@@ -181,8 +177,8 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _kept_name(name: str) -> str | None:
-    lower = name.lower()
+def _kept_name(name: bytes) -> str | None:
+    lower = name.decode("ascii", "replace").lower()
     return lower if lower in _KEPT_HEADERS or lower.startswith(_KEPT_PREFIXES) else None
 
 
