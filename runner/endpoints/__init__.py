@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.endpoints import chat
-from runner.endpoints.template import Template, compile_template
+from runner.endpoints.template import Template, compile_template, join_fields
 from runner.endpoints.usage import count_tokens, read_usage
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runner.errors import RequestError
     from runner.records import Parsed
 
-__all__ = ["ENDPOINTS", "Endpoint", "Template", "compile_template", "count_tokens", "read_usage"]
+__all__ = ["ENDPOINTS", "Endpoint", "Template", "compile_template", "count_tokens", "join_fields", "read_usage"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jinja2
 from jinja2 import meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from orjson import OPT_SORT_KEYS, dumps
 
 from runner.errors import TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+Piece: TypeAlias = "bytes | Callable[[Mapping[str, Any]], bytes]"
 
 _MARKERS = re.compile(r"\{\{|\{%|\{#")
 _EXACT = re.compile(r"\A\s*\{\{-?\s*([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}\s*\Z")
@@ -33,12 +36,24 @@ class Template:
     """A compiled config value. `columns` are the dataset columns it reads, in sorted order.
 
     `certain` says that rendering cannot fail for a row that has all of `columns` with a value.
-    `render(values)` returns the JSON value; it raises TemplateError.
+    `render(values)` returns the JSON value; it raises TemplateError. `pieces` joined are the same value as JSON with
+    sorted keys, without the detour over objects: bytes that are always the same, and functions for the others.
     """
 
     columns: tuple[str, ...]
     certain: bool
     render: Callable[[Mapping[str, Any]], Any]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is the same for every row."""
+        return self.certain and not self.columns
+
+    def encoder(self) -> Callable[[Mapping[str, Any]], bytes]:
+        """Return a function that gives a row's JSON. It raises TemplateError; TypeError for what JSON cannot hold."""
+        pieces = self.pieces
+        return lambda values: b"".join([piece if isinstance(piece, bytes) else piece(values) for piece in pieces])
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -74,34 +89,61 @@ def compile_template(value: Any, where: str) -> Template:
     if isinstance(value, str):
         return _compile_text(value, where)
     if isinstance(value, dict):
-        fields = {key: compile_template(item, f"{where}.{key}") for key, item in value.items()}
-        return _combine(value, list(fields.values()), _render_dict({k: t.render for k, t in fields.items()}))
+        return join_fields({key: compile_template(item, f"{where}.{key}") for key, item in value.items()})
     if isinstance(value, list):
-        items = [compile_template(item, f"{where}.{number}") for number, item in enumerate(value)]
-        return _combine(value, items, _render_list([t.render for t in items]))
+        return _join_items([compile_template(item, f"{where}.{number}") for number, item in enumerate(value)])
     return _constant(value)
 
 
-def _constant(value: Any) -> Template:
-    return Template((), certain=True, render=lambda _: value)
+def join_fields(fields: Mapping[str, Template]) -> Template:
+    """Return the template of an object out of those of its fields."""
+    renders = tuple((key, template.render) for key, template in fields.items())
+    pieces: list[Piece] = []
+    for key in sorted(fields):
+        pieces += [b"," if pieces else b"{", dumps(key), b":", *fields[key].pieces]
+    return _combine(
+        list(fields.values()),
+        lambda values: {key: render(values) for key, render in renders},
+        [*pieces, b"}"] if pieces else [b"{}"],
+    )
 
 
-def _combine(value: Any, inner: list[Template], render: Callable[[Mapping[str, Any]], Any]) -> Template:
+def _join_items(items: list[Template]) -> Template:
+    renders = tuple(template.render for template in items)
+    pieces: list[Piece] = []
+    for template in items:
+        pieces += [b"," if pieces else b"[", *template.pieces]
+    return _combine(
+        items, lambda values: [render(values) for render in renders], [*pieces, b"]"] if pieces else [b"[]"]
+    )
+
+
+def _combine(inner: list[Template], render: Callable[[Mapping[str, Any]], Any], pieces: list[Piece]) -> Template:
     columns = tuple(sorted({column for template in inner for column in template.columns}))
     certain = all(template.certain for template in inner)
     if certain and not columns:
-        return _constant(value)
-    return Template(columns, certain, render)
+        value = render({})
+        return Template((), certain=True, render=lambda _: value, pieces=_merged(pieces))
+    return Template(columns, certain, render, _merged(pieces))
 
 
-def _render_dict(fields: dict[str, Callable[[Mapping[str, Any]], Any]]) -> Callable[[Mapping[str, Any]], Any]:
-    pairs = tuple(fields.items())
-    return lambda values: {key: render(values) for key, render in pairs}
+def _constant(value: Any) -> Template:
+    return Template((), certain=True, render=lambda _: value, pieces=(dumps(value, option=OPT_SORT_KEYS),))
 
 
-def _render_list(items: list[Callable[[Mapping[str, Any]], Any]]) -> Callable[[Mapping[str, Any]], Any]:
-    renders = tuple(items)
-    return lambda values: [render(values) for render in renders]
+def _varying(columns: tuple[str, ...], render: Callable[[Mapping[str, Any]], Any], *, certain: bool) -> Template:
+    return Template(columns, certain, render, (lambda values: dumps(render(values), option=OPT_SORT_KEYS),))
+
+
+def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
+    """Join constant pieces that follow each other."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if merged and isinstance(piece, bytes) and isinstance(merged[-1], bytes):
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return tuple(merged)
 
 
 def _compile_text(text: str, where: str) -> Template:
@@ -112,12 +154,12 @@ def _compile_text(text: str, where: str) -> Template:
         exact = _EXACT.match(text)
         if exact:
             column = exact.group(1)
-            return Template((column,), certain=True, render=_column_render(column, where))
+            return _varying((column,), _column_render(column, where), certain=True)
         pieces = _plain_pieces(tree)
         columns = tuple(sorted(meta.find_undeclared_variables(tree)))
         if pieces is not None:
-            return Template(columns, certain=True, render=_joined(pieces, where))
-        return Template(columns, certain=False, render=_jinja_render(_ENVIRONMENT.from_string(text), where))
+            return _varying(columns, _joined(pieces, where), certain=True)
+        return _varying(columns, _jinja_render(_ENVIRONMENT.from_string(text), where), certain=False)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             f"{where}: the template cannot be read: {error.message} (line {error.lineno} of the text)",

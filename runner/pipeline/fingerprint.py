@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -36,13 +36,15 @@ class RequestPlan:
     """How rows become requests: all of a run that enters a key, and which columns ride along.
 
     `id_column` null means that a row's id is a hash of the columns the templates use; `kept` null keeps all columns.
-    `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is.
+    `fixed` is all of a request's body that is the same for every row, null where only the whole body tells how many
+    choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is.
     """
 
     endpoint: Endpoint
     path: str
     model: str
     template: Template
+    fixed: dict[str, Any] | None
     id_column: str | None
     target_column: str | None
     kept: tuple[str, ...] | None
@@ -54,18 +56,7 @@ class RequestPlan:
         """Return the plan with the digest of the request's config, which every row digest covers."""
         fields = [self.endpoint.name, self.path, self.model, self.id_column, self.ready_made, request]
         digest = digest128(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
-        return RequestPlan(
-            self.endpoint,
-            self.path,
-            self.model,
-            self.template,
-            self.id_column,
-            self.target_column,
-            self.kept,
-            self.repeats,
-            self.ready_made,
-            digest,
-        )
+        return replace(self, request_digest=digest)
 
 
 class RowReader:
@@ -191,30 +182,48 @@ class Row:
     occurrence: int
 
 
-def build_requests(plan: RequestPlan, row: Row) -> list[Request]:
-    """Return the requests of one row, one for each repeat. Raises TemplateError when a template fails for the row."""
-    values = row.values
-    body = values["body"] if plan.ready_made else plan.template.render(values)
-    own_id = sample_id(plan, values, row.content, row.occurrence)
-    digest = occurrence_digest(row_digest(plan, row.content), row.occurrence)
-    columns, target = kept_columns(plan, values), target_text(plan, values)
-    wanted = plan.endpoint.choices_wanted(body)
-    requests = []
-    for repeat in range(plan.repeats):
-        if plan.repeats > 1 and type(body.get("seed")) is int:
-            body_bytes = orjson.dumps({**body, "seed": body["seed"] + repeat}, option=orjson.OPT_SORT_KEYS)
+class RequestBuilder:
+    """Makes the requests of rows; what is the same for all of them is worked out once."""
+
+    __slots__ = ("_encode", "_fixed_choices", "_key_rests", "_plan")
+
+    def __init__(self, plan: RequestPlan) -> None:
+        self._plan = plan
+        self._encode = plan.template.encoder()
+        self._fixed_choices = None if plan.fixed is None else plan.endpoint.choices_wanted(plan.fixed)
+        model = None if plan.ready_made else plan.model
+        rests = (orjson.dumps([repeat, plan.endpoint.name, model])[1:] for repeat in range(plan.repeats))
+        self._key_rests = [b"," + rest for rest in rests]
+
+    def build(self, row: Row) -> list[Request]:
+        """Return the requests of one row, one for each repeat. Raises TemplateError when a template fails for it."""
+        plan, values = self._plan, row.values
+        own_id = sample_id(plan, values, row.content, row.occurrence)
+        digest = occurrence_digest(row_digest(plan, row.content), row.occurrence)
+        columns, target = kept_columns(plan, values), target_text(plan, values)
+        # The key is the digest of ["v1", sample id, repeat, endpoint, model] and the body.
+        prefix = b'["v1",' + dumps(own_id)
+        if plan.fixed is not None and self._fixed_choices is not None:
+            body, wanted = plan.fixed, self._fixed_choices
+            bodies = [self._encode(values)] * plan.repeats
         else:
-            body_bytes = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-        key = digest128(_key_prefix(plan, own_id, repeat) + body_bytes)
-        case = Case(key, own_id, repeat, digest, row.carry, target, columns)
-        reserve = plan.endpoint.reserve_tokens(body, len(body_bytes))
-        requests.append(Request(key, plan.path, body_bytes, (case,), wanted, reserve))
-    return requests
+            body = values["body"] if plan.ready_made else plan.template.render(values)
+            wanted = plan.endpoint.choices_wanted(body)
+            bodies = _bodies(body, plan.repeats)
+        requests = []
+        for repeat, encoded in enumerate(bodies):
+            key = digest128(prefix + self._key_rests[repeat] + encoded)
+            case = Case(key, own_id, repeat, digest, row.carry, target, columns)
+            reserve = plan.endpoint.reserve_tokens(body, len(encoded))
+            requests.append(Request(key, plan.path, encoded, (case,), wanted, reserve))
+        return requests
 
 
-def _key_prefix(plan: RequestPlan, own_id: str, repeat: int) -> bytes:
-    model = None if plan.ready_made else plan.model
-    return orjson.dumps(["v1", own_id, repeat, plan.endpoint.name, model])
+def _bodies(body: Mapping[str, Any], repeats: int) -> list[bytes]:
+    seed = body.get("seed")
+    if repeats > 1 and type(seed) is int:
+        return [dumps({**body, "seed": seed + repeat}, option=orjson.OPT_SORT_KEYS) for repeat in range(repeats)]
+    return [dumps(body, option=orjson.OPT_SORT_KEYS)] * repeats
 
 
 def _read_batch_row(values: Mapping[str, Any]) -> bytes:

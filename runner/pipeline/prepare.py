@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.config import unavailable
-from runner.endpoints import ENDPOINTS, Template, compile_template
+from runner.endpoints import ENDPOINTS, Template, compile_template, join_fields
 from runner.engines import locate_embedded
 from runner.errors import ConfigError, DatasetError, EngineError, TemplateError, UsageError
 from runner.pipeline.fingerprint import RequestPlan
@@ -17,7 +17,7 @@ from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
 from runner.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from runner.config import RunConfig
@@ -104,14 +104,15 @@ def _template_plan(config: RunConfig) -> RequestPlan:
             hint="messages: [{role: user, content: '{{ question }}'}]",
         )
     body = {"model": config.model.name, "messages": request.messages, **request.params, **request.extra_body}
-    template = _compile(body)
+    fields = _compile(body)
     endpoint = ENDPOINTS[request.endpoint]
     kept = None if config.dataset.keep is None else tuple(config.dataset.keep)
     plan = RequestPlan(
         endpoint=endpoint,
         path=config.model.path or endpoint.path,
         model=config.model.name or "",
-        template=template,
+        template=join_fields(fields),
+        fixed=_fixed_part(fields, request.repeats),
         id_column=config.dataset.id,
         target_column=config.dataset.target,
         kept=kept,
@@ -131,7 +132,8 @@ def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
         endpoint=endpoint,
         path=config.model.path or endpoint.path,
         model=config.model.name or str(first[0]["body"].get("model") or ""),
-        template=Template((), certain=True, render=lambda values: values["body"]),
+        template=Template((), certain=True, render=lambda values: values["body"], pieces=()),
+        fixed=None,
         id_column="custom_id",
         target_column=None,
         kept=(),
@@ -141,14 +143,19 @@ def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
     return plan.identified(None)
 
 
-def _compile(body: dict[str, Any]) -> Template:
-    fields = {
+def _compile(body: dict[str, Any]) -> dict[str, Template]:
+    return {
         key: compile_template(value, "request.messages" if key == "messages" else f"request.params.{key}")
         for key, value in body.items()
     }
-    whole = compile_template(body, "request")
-    renders = {key: template.render for key, template in fields.items()}
-    return Template(whole.columns, whole.certain, lambda values: {key: make(values) for key, make in renders.items()})
+
+
+def _fixed_part(fields: Mapping[str, Template], repeats: int) -> dict[str, Any] | None:
+    """Return a body's parameters where they are the same for every request; null where one of them varies."""
+    parameters = {key: template for key, template in fields.items() if key != "messages"}
+    if any(not template.constant for template in parameters.values()) or (repeats > 1 and "seed" in parameters):
+        return None
+    return {key: template.render({}) for key, template in parameters.items()}
 
 
 def _check_columns(config: RunConfig, plan: RequestPlan, first: list[dict[str, Any]]) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 from runner.digest import digest128
 from runner.errors import DatasetError, TemplateError
 from runner.pipeline.fingerprint import (
+    RequestBuilder,
     Row,
     RowReader,
     UnusableRowError,
-    build_requests,
     occurrence_digest,
     row_digest,
 )
@@ -88,18 +88,20 @@ def find_unrenderable(production: Production) -> list[BadPlace]:
 
 def rows_as_requests(production: Production, wanted: NDArray[np.bool_]) -> Iterator[Request]:
     """Yield the requests of some rows as the dataset has them now, done or not; bad rows yield none."""
-    read = RowReader(production.plan).read
+    read, build = RowReader(production.plan).read, RequestBuilder(production.plan).build
     for batch in read_batches(production.paths, wanted=wanted):
         for number, row in zip(batch.numbers, batch.rows, strict=True):
             if not isinstance(row, BadRow):
                 with contextlib.suppress(UnusableRowError, TemplateError):
                     content, carry = read(row)
                     occurrence = production.index.occurrence(number)
-                    yield from build_requests(production.plan, Row(row, content, carry, occurrence))
+                    yield from build(Row(row, content, carry, occurrence))
 
 
 def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[list[Request | SkippedRow]]:
-    read = RowReader(production.plan).read
+    read, build = RowReader(production.plan).read, RequestBuilder(production.plan).build
+    done, index = production.todo.done, production.index
+    untouched = not done.any()
     for batch in read_batches(production.paths, wanted=wanted):
         made: list[Request | SkippedRow] = []
         numbers: list[int] = []
@@ -109,17 +111,15 @@ def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[lis
                 if isinstance(row, BadRow):
                     raise UnusableRowError(row.reason)
                 content, carry = read(row)
-                occurrence = production.index.occurrence(number)
-                made += _requests(production, number, Row(row, content, carry, occurrence))
+                requests = build(Row(row, content, carry, index.occurrence(number)))
+                made += requests if untouched else _left(requests, done[number])
             except (UnusableRowError, TemplateError, TypeError) as error:
                 made += _skipped(production, BadPlace(f"{batch.file}:{line}", str(error)), number, content)
             numbers += [number] * (len(made) - len(numbers))
         yield _without_known(production, made, numbers)
 
 
-def _requests(production: Production, number: int, row: Row) -> list[Request]:
-    requests = build_requests(production.plan, row)
-    done = production.todo.done[number]
+def _left(requests: list[Request], done: NDArray[np.bool_]) -> list[Request]:
     return [request for request in requests if not done[request.cases[0].repeat]]
 
 

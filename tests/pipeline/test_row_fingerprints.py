@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.pipeline.fingerprint import Row, RowReader, UnusableRowError, build_requests, sample_id, target_text
+from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader, UnusableRowError, sample_id, target_text
 from tests.support.plans import digests_of, plan_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def changed(**values: Any) -> dict[str, Any]:
 
 def requests_of(plan: Any, row: dict[str, Any], occurrence: int = 0) -> list[Request]:
     content, carry = RowReader(plan).read(row)
-    return build_requests(plan, Row(row, content, carry, occurrence))
+    return RequestBuilder(plan).build(Row(row, content, carry, occurrence))
 
 
 # ---------------------------------------------------------------- digest and carry

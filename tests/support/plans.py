@@ -21,6 +21,7 @@ def plan_of(content: str = "{{ question }}", **changes: Any) -> RequestPlan:
         "path": "/chat/completions",
         "model": "m",
         "template": compile_template(body, "request"),
+        "fixed": {"model": "m"},
         "id_column": "id",
         "target_column": "answer",
         "kept": None,
