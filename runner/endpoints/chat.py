@@ -21,6 +21,9 @@ PATH = "/chat/completions"
 
 _STATUS_BY_FINISH = {"length": "truncated", "max_tokens": "truncated", "content_filter": "content_filter"}
 _DEFAULT_COMPLETION_TOKENS = 512
+_ABOUT = ("model", "id", "system_fingerprint", "service_tier")
+# A message with nothing but these holds a text and no more.
+_PLAIN = frozenset({"role", "content"})
 
 
 def choices_wanted(body: dict[str, Any]) -> int:
@@ -53,19 +56,22 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
         raise ValueError("the answer has no choices")
     notes = [note] if note else []
     outputs = _read_choices(value["choices"], choices, notes)
+    model, own_id, fingerprint, tier = map(value.get, _ABOUT)
     return Parsed(
         outputs=(outputs,) * cases,
         usage=read_usage(value, notes),
-        served_model=_text(value.get("model")),
-        response_id=_text(value.get("id")),
+        served_model=model if type(model) is str else None,
+        response_id=own_id if type(own_id) is str else None,
         created=_seconds(value.get("created")),
-        system_fingerprint=_text(value.get("system_fingerprint")),
-        service_tier=_text(value.get("service_tier")),
+        system_fingerprint=fingerprint if type(fingerprint) is str else None,
+        service_tier=tier if type(tier) is str else None,
         notes=tuple(notes),
     )
 
 
 def _read_choices(choices: list[Any], wanted: int, notes: list[str]) -> tuple[Output, ...]:
+    if len(choices) == wanted == 1 and type(choices[0]) is dict and choices[0].get("index", 0) == 0:
+        return (_read_choice(choices[0], 0, notes),)  # what nearly every answer is
     by_index: dict[int, Output] = {}
     for position, choice in enumerate(choices):
         if not isinstance(choice, dict):
@@ -86,29 +92,31 @@ def _read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output
     if not isinstance(message, dict):
         message = {}
         notes.append(f"choice {index} has no message")
-    finish = _text(choice.get("finish_reason"))
-    refusal = _refusal(message.get("refusal"))
+    finish, content = choice.get("finish_reason"), message.get("content")
+    text = content if type(content) is str else _content(content)
+    if type(finish) is not str:
+        finish = None
     error = choice.get("error")
     if error:  # some routers put an upstream failure into the choice
-        return Output(
-            choice=index,
-            status="failed",
-            text=_content(message),
-            finish_reason=finish,
-            error_kind="server",
-            error_message=describe(error, 500),
-        )
+        message_text = describe(error, 500)
+        return Output(index, "failed", text, finish_reason=finish, error_kind="server", error_message=message_text)
     status = _STATUS_BY_FINISH.get(finish or "", "ok")
+    logprobs = choice.get("logprobs")
+    if logprobs is not None:
+        logprobs = read_chat_logprobs(logprobs, notes)
+    if message.keys() <= _PLAIN:
+        return Output(index, status, text, finish_reason=finish, logprobs=logprobs)
+    refusal = _refusal(message.get("refusal"))
     return Output(
         choice=index,
         status="refused" if refusal and status == "ok" else status,
-        text=_content(message),
+        text=text,
         reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
         refusal=refusal,
         tool_calls=_tool_calls(message),
         finish_reason=finish,
         audio_transcript=_transcript(message),
-        logprobs=read_chat_logprobs(choice.get("logprobs"), notes),
+        logprobs=logprobs,
     )
 
 
@@ -129,8 +137,7 @@ def _seconds(value: Any) -> int | None:
     return int(value) if type(value) in {int, float} and 0 < value < 2**33 else None
 
 
-def _content(message: dict[str, Any]) -> str | None:
-    content = message.get("content")
+def _content(content: Any) -> str | None:
     if isinstance(content, list):  # content parts, as some servers answer in the shape of a request
         return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
     return _text(content)

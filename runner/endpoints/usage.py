@@ -9,6 +9,8 @@ from runner.records import Usage
 
 _MAX_INT64 = 2**63 - 1
 _NO_USAGE = Usage()
+_TOTALS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 
 
 def count_tokens(body: Any) -> Usage:
@@ -31,18 +33,23 @@ def read_usage(body: Any, notes: list[str]) -> Usage:
 
 
 def _read_counts(usage: dict[str, Any], notes: list[str], raw: str | None) -> Usage:
-    prompt = _count(usage, "prompt_tokens", notes)
-    completion = _count(usage, "completion_tokens", notes)
-    total = _count(usage, "total_tokens", notes)
-    if "total_tokens" not in usage and prompt is not None and completion is not None:
-        total = prompt + completion
+    prompt: Any
+    completion: Any
+    total: Any
+    prompt, completion, total = map(usage.get, _TOTALS)
+    sound = type(prompt) is type(completion) is type(total) is int
+    if not sound or prompt < 0 or completion < 0 or not prompt <= total <= _MAX_INT64 or completion > total:
+        prompt, completion, total = (_count(usage, name, notes) for name in _TOTALS)
+        if "total_tokens" not in usage and prompt is not None and completion is not None:
+            total = prompt + completion
+    prompt_details, completion_details = map(usage.get, _DETAILS)
     return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        total_tokens=total,
-        cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens", notes),
-        reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens", notes),
-        raw=raw,
+        prompt,
+        completion,
+        total,
+        _count(prompt_details, "cached_tokens", notes),
+        _count(completion_details, "reasoning_tokens", notes),
+        raw,
     )
 
 

@@ -6,7 +6,6 @@ A NumPy file (format 1.0, no pickle) with one record a case, sorted by row diges
 from __future__ import annotations
 
 import os
-import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from runner.durable import FILE_MODE, cannot_create, storage_error, sync_file
 from runner.errors import DamagedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,21 +32,31 @@ ENTRY = np.dtype(
 )
 
 
-_REST = struct.Struct("<Ii?")
 _HINT = "`evalrunner reseal RUN_DIR` writes it again"
 
 
-def pack_entry(row_digest: str, key: str, carry_digest: int, repeat: int, *, resend: bool) -> bytes:
-    """Return one case in a part as its bytes in the index; digest and key are hex texts.
+def pack_entries(
+    row_digests: Sequence[str],
+    keys: Sequence[str],
+    carries: Sequence[int],
+    repeats: Sequence[int],
+    resend: Sequence[int],
+) -> bytes:
+    """Return cases in a part as their bytes in the index; digests and keys are hex texts.
 
-    `resend` marks a failure of a passing kind, which a later session sends again.
+    `resend` marks failures of a passing kind, which a later session sends again.
     """
-    return bytes.fromhex(row_digest + key) + _REST.pack(carry_digest, repeat, resend)
+    entries = np.empty(len(keys), dtype=ENTRY)
+    digests, ids = (np.frombuffer(bytes.fromhex("".join(texts)), dtype=">u8") for texts in (row_digests, keys))
+    entries["row_high"], entries["row_low"] = digests[::2], digests[1::2]
+    entries["key_high"], entries["key_low"] = ids[::2], ids[1::2]
+    entries["carry"], entries["repeat"], entries["resend"] = carries, repeats, resend
+    return entries.tobytes()
 
 
-def index_array(entries: Iterable[bytes]) -> NDArray[np.void]:
+def index_array(packed: bytes) -> NDArray[np.void]:
     """Return packed entries as a structured array sorted by row digest and repeat."""
-    array = np.frombuffer(b"".join(entries), dtype=ENTRY)
+    array = np.frombuffer(packed, dtype=ENTRY)
     return array[np.lexsort((array["repeat"], array["row_low"], array["row_high"]))]
 
 

@@ -32,6 +32,8 @@ MAX_PAYLOAD_BYTES: Final = 1 << 30
 HEAD: Final = struct.Struct("<4sIIIB")
 _MARK_AND_CRC: Final = struct.Struct("<4sI")
 _CHECKED: Final = struct.Struct("<IIB")
+# How many bytes of the head, mark and crc, the crc does not cover.
+UNCHECKED_BYTES: Final = _MARK_AND_CRC.size
 
 
 class FrameType(IntEnum):
@@ -89,4 +91,4 @@ def parse_head(head: bytes, salt: Salt) -> Head | None:
     mark, crc, length, sequence, kind = HEAD.unpack(head)
     if mark != salt.mark or length > MAX_PAYLOAD_BYTES:
         return None
-    return Head(crc, length, sequence, kind, head[_MARK_AND_CRC.size :])
+    return Head(crc, length, sequence, kind, head[UNCHECKED_BYTES:])

@@ -8,14 +8,14 @@ stops with DamagedError, the file stays as it is, and `salvage_segment` gets the
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 from runner import durable
 from runner.errors import DamagedError, StorageError
-from runner.journal.frames import HEAD, FrameType, parse_head
+from runner.journal.frames import HEAD, UNCHECKED_BYTES, FrameType, parse_head
 from runner.journal.header import HEADER_BLOCK_BYTES, HEADER_BYTES, read_header
 from runner.journal.window import CHUNK_BYTES, open_window
 from runner.records import value
@@ -170,7 +170,11 @@ def _refuse_if_was_durable(path: Path, offset: int, count: int, later: Iterator[
 def _sound_frames(window: Window, salt: Salt) -> Iterator[Frame]:
     position, expected = HEADER_BYTES, 0
     while True:
-        # Nearly always a frame begins where the last one ended; only behind damage is there anything to look for.
+        # Nearly always a frame begins where the last one ended and lies in one piece; the rest is looked for with care.
+        for sound in _frames_in_a_row(window, salt, position, expected):
+            yield sound
+            position = sound.end
+            expected = sound.sequence + (sound.kind is not FrameType.SYNCED)
         found = position
         frame = _read_frame(window, salt, position)
         if frame is None:
@@ -187,20 +191,39 @@ def _sound_frames(window: Window, salt: Salt) -> Iterator[Frame]:
         expected = frame.sequence + (frame.kind is not FrameType.SYNCED)
 
 
+def _frames_in_a_row(window: Window, salt: Salt, position: int, expected: int) -> Iterator[Frame]:
+    """Yield sound frames that follow each other from `position` on, as far as the window's buffer holds them whole."""
+    start, block = window.block(position)
+    at, last = position - start, len(block) - HEAD.size
+    while at <= last:
+        mark, crc, length, sequence, number = HEAD.unpack_from(block, at)
+        begin = at + HEAD.size
+        end = begin + length
+        kind = _TYPES.get(number)
+        if mark != salt.mark or end > len(block) or sequence != expected or kind is None:
+            return
+        payload = block[begin:end]
+        if crc32(payload, crc32(block[at + UNCHECKED_BYTES : begin], salt.seed)) != crc:
+            return
+        yield Frame(kind, payload, start + at, sequence)
+        at = end
+        expected += kind is not FrameType.SYNCED
+
+
 def _read_frame(window: Window, salt: Salt, offset: int) -> Frame | None:
     head = parse_head(window.read(offset, HEAD.size), salt)
     start = offset + HEAD.size
     if head is None or start + head.length > window.size:
         return None
     kind = _TYPES.get(head.type)
-    crc = zlib.crc32(head.checked, salt.seed)
+    crc = crc32(head.checked, salt.seed)
     if head.length <= CHUNK_BYTES:
         payload = window.read(start, head.length)
-        sound = kind is not None and zlib.crc32(payload, crc) == head.crc
+        sound = kind is not None and crc32(payload, crc) == head.crc
         return Frame(kind, payload, offset, head.sequence) if sound and kind is not None else None
     # In pieces: a damaged length must not make us fetch most of the file into memory before it is found out.
     for piece in range(start, start + head.length, CHUNK_BYTES):
-        crc = zlib.crc32(window.read(piece, min(CHUNK_BYTES, start + head.length - piece)), crc)
+        crc = crc32(window.read(piece, min(CHUNK_BYTES, start + head.length - piece)), crc)
     if kind is None or crc != head.crc:
         return None
     return Frame(kind, window.read(start, head.length), offset, head.sequence)

@@ -34,6 +34,11 @@ class Window:
             self._start, self._buffer, begin = offset, self._fetch(offset, CHUNK_BYTES), 0
         return self._buffer[begin : begin + size]
 
+    def block(self, offset: int) -> tuple[int, bytes]:
+        """Return what the buffer holds and where it begins; it holds at least the byte at `offset`, if there is one."""
+        self.read(offset, 1)
+        return self._start, self._buffer
+
     def find(self, mark: bytes, offset: int) -> int | None:
         """Return where `mark` occurs first, at or behind `offset`."""
         while len(self.read(offset, len(mark))) == len(mark):

@@ -90,7 +90,7 @@ class Ended(NamedTuple):
 def read_meta(meta: bytes) -> Ended:
     """Return what a terminal frame's meta says. Raises DamagedError for what is none."""
     try:
-        return Ended(*orjson.loads(meta))
+        return Ended._make(orjson.loads(meta))
     except (ValueError, TypeError) as error:
         raise DamagedError(f"a journal frame cannot be read ({error})") from error
 

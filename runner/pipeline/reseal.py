@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +14,15 @@ from runner.folder.commits import Commit, CommittedFile, staged_path
 from runner.folder.index import ENTRY, index_array, key_of, read_index, write_index
 from runner.folder.layout import index_name
 from runner.folder.totals import Totals
-from runner.pipeline.rows import RowGroup, add_record
+from runner.pipeline.rows import RowGroup, group_columns
 from runner.sinks import PartWriter, file_crc32, read_row_groups, table_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from runner.folder.commits import CommitLog
+    from runner.pipeline.rows import Columns
     from runner.pipeline.sealing import Sealing
 
 _GROUP_BYTES = 2 * 1024 * 1024
@@ -56,23 +58,23 @@ def reseal_part(sealing: Sealing, log: CommitLog, name: str) -> int:
     schema = table_schema("responses", sealing.context.columns, sealing.metadata)
     companions, present, before = _present_rows(folder.table("responses") / name, schema.names)
     path = staged_path(folder, number, "responses", name)
-    entries: list[bytes] = []
+    entries = b""
     after: Counter[str] = Counter()
     parsed: set[str] = set()
-    first_companion = schema.names.index("target")
+    own = schema.names[schema.names.index("target") :]
     with PartWriter(path, schema) as writer:
         for group in _parsed_groups(sealing, folder.table("raw") / name):
-            rows = [row for row in group.responses if row[0] in companions]
-            rows = [(*row[:first_companion], *companions[row[0]]) for row in rows]
-            if rows:
-                writer.write_rows(rows)
-            after.update(row[6] for row in rows)
-            parsed.update(row[0] for row in rows)
-            entries += [entry for entry in group.index if entry[16:32].hex() in companions]
+            made = group_columns(group, sealing.context)
+            columns = _of_present(made.responses, companions, own)
+            writer.write_columns(columns)
+            after.update(columns.get("status", ()))
+            parsed.update(columns.get("key", ()))
+            entries += _entries_of(made.index, companions)
         kept = [row for key, rows in present.items() if key not in parsed for row in rows]
         if kept:
-            writer.write_rows(kept)
-            after.update(row[6] for row in kept)
+            columns = dict(zip(schema.names, zip(*kept, strict=True), strict=True))
+            writer.write_columns(columns)
+            after.update(columns["status"])
     index = _merged_index(sealing, name, entries, {key for key in present if key not in parsed})
     index_path = staged_path(folder, number, "_commits", index_name(name))
     write_index(index_path, index)
@@ -100,21 +102,36 @@ def _present_rows(
     return companions, rows, statuses
 
 
+def _of_present(columns: Columns, companions: Mapping[str, tuple[Any, ...]], own: Sequence[str]) -> Columns:
+    """Leave out rows whose key the part does not hold now, and give the others its target and kept columns."""
+    chosen = [key in companions for key in columns.get("key", ())]
+    found: Columns = {name: list(compress(column, chosen)) for name, column in columns.items()}
+    for position, name in enumerate(own):
+        found[name] = [companions[key][position] for key in found.get("key", ())]
+    return found
+
+
+def _entries_of(index: bytes, companions: Mapping[str, tuple[Any, ...]]) -> bytes:
+    entries = np.frombuffer(index, dtype=ENTRY)
+    return entries[[key_of(entry).hex() in companions for entry in entries]].tobytes() if len(entries) else b""
+
+
 def _parsed_groups(sealing: Sealing, path: Path) -> Iterator[RowGroup]:
     group, pending = RowGroup(), 0
     for batch in read_row_groups(path) if path.exists() else ():
         for meta, request, response in zip(
             *(batch.column(name).to_pylist() for name in ("meta", "request", "response")), strict=True
         ):
-            add_record(group, (meta, request, response or b""), sealing.context)
+            group.add_record(meta, request, response or b"", sealing.context)
             pending += len(meta) + len(response or b"")
             if pending >= _GROUP_BYTES:
                 yield group
                 group, pending = RowGroup(), 0
-    yield group
+    if group.rows:
+        yield group
 
 
-def _merged_index(sealing: Sealing, name: str, fresh: list[bytes], unparsed: set[str]) -> Any:
+def _merged_index(sealing: Sealing, name: str, fresh: bytes, unparsed: set[str]) -> Any:
     """Keep what the old index says of rows that were not parsed again; digests of the others come from raw."""
     try:
         old = read_index(sealing.folder.commits / index_name(name))

@@ -1,12 +1,19 @@
-"""Owns how a record becomes rows: plain tuples in the order of the schemas. Pure; a failing parser costs no answer."""
+"""Owns how records become rows: columns of plain values under the schemas' names. A failing parser costs no answer.
+
+Records are only collected one by one; everything else is done column by column for a whole group, because that is where
+the time of sealing goes. There are three levels: a request (one record), its cases, and the rows of each case (one a
+choice). Nearly always they are the same, and then nothing is spread.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runner.errors import ParseError, kind_of, request_errors
-from runner.folder.index import pack_entry
+from runner.folder.index import pack_entries
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
 from runner.pipeline.codec import read_meta
@@ -15,20 +22,23 @@ from runner.records import Output, Parsed
 from runner.transport import request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from runner.endpoints import Endpoint
     from runner.pipeline.codec import Ended
     from runner.records import Attempt, SkippedRow, Usage
 
+Columns: TypeAlias = "dict[str, Sequence[Any]]"
+
 _RESEND = frozenset(kind for kind, error in request_errors().items() if error.resend)
-_NO_OUTPUT = (None,) * 11
-_NO_LOGPROBS = (None,) * 5
-_NO_LOGLIKELIHOOD_EMBEDDING_RETRIEVAL = (None,) * 6
-_NO_USAGE: tuple[Any, ...] = (None,) * 8
+_OUTPUT = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "audio_transcript")
+_LOGPROBS = ("tokens", "token_bytes", "token_logprobs", "top_tokens", "top_logprobs")
+_ANSWER = ("served_model", "response_id", "system_fingerprint", "service_tier")
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
 _EXPECTED = {"string": str, "int64": int, "double": float, "bool": bool}
 _MAX_MESSAGE = 2000
 _INT64 = 2**63
+_TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,103 +72,110 @@ class RowContext:
 
 @dataclass(slots=True)
 class RowGroup:
-    """Rows waiting to be written, with their share of the totals and of the index."""
+    """Records waiting to become rows.
 
-    responses: list[tuple[Any, ...]] = field(default_factory=list)
-    attempts: list[tuple[Any, ...]] = field(default_factory=list)
-    raw: list[tuple[Any, ...]] = field(default_factory=list)
-    index: list[bytes] = field(default_factory=list)
-    totals: Totals = field(default_factory=Totals)
-
-
-def add_record(group: RowGroup, raw: tuple[bytes, bytes, bytes], context: RowContext) -> None:
-    """Add the rows of one ended request. `raw` is meta, request body and response body as the journal holds them.
-
-    Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
+    `parsed` and `raw` (meta, request, response; null where it is not kept) run beside `ended`, `request_of` beside
+    `cases`, and `outputs` and `case_of` are one a row. `attempts` are those that did not end their request.
     """
-    ended = read_meta(raw[0])
-    failed = ended.failure is not None
-    parsed, sound = _parse(ended, raw[2], context)
-    usage = parsed.usage
-    cost = context.price.cost(usage) if context.price and not failed else None
-    usage_columns = _NO_USAGE if failed else _usage(usage, cost)
-    _add_responses(group, ended, parsed, usage_columns, context)
-    last, totals = ended.last, group.totals
-    group.attempts.append(
-        (
-            *(last[0], last[1], ended.session, last[2], round(last[3] * 1e6), *last[4:8], ended.server, last[8]),
-            *usage_columns,
-        )
+
+    ended: list[Ended] = field(default_factory=list)
+    parsed: list[Parsed] = field(default_factory=list)
+    raw: list[tuple[bytes, bytes, bytes] | None] = field(default_factory=list)
+    cases: list[list[Any]] = field(default_factory=list)
+    request_of: list[int] = field(default_factory=list)
+    request_rows: list[int] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    case_of: list[int] = field(default_factory=list)
+    resend: list[bool] = field(default_factory=list)
+    attempts: list[tuple[Attempt, int, str]] = field(default_factory=list)
+    skipped: list[SkippedRow] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds, of all tables together but `raw`."""
+        return len(self.outputs) + len(self.ended) + len(self.attempts) + len(self.skipped)
+
+    def add_record(self, meta: bytes, request_body: bytes, response: bytes, context: RowContext) -> None:
+        """Add one ended request, as the journal holds it.
+
+        Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
+        """
+        ended = read_meta(meta)
+        parsed, sound = _parse(ended, response, context)
+        request = len(self.ended)
+        self.raw.append((meta, request_body, response) if context.keep_raw or not sound else None)
+        self.ended.append(ended)
+        self.parsed.append(parsed)
+        for number, (case, outputs) in enumerate(zip(ended.cases, parsed.outputs, strict=True)):
+            self.case_of += [len(self.cases)] * len(outputs)
+            self.cases.append(case)
+            self.request_of.append(request)
+            self.request_rows.append(number)
+            self.outputs += outputs
+            self.resend.append(outputs[0].status == "failed" and _is_passing(outputs))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupColumns:
+    """One group as columns by table, with its share of the totals and of the index. A missing column is all null."""
+
+    responses: Columns
+    attempts: Columns
+    raw: Columns
+    index: bytes
+    totals: Totals
+
+
+def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
+    """Turn a group into columns. Rows of skipped samples come last."""
+    usage = _usage_columns(group, context.price)
+    cases, noted = _case_columns(group, context)
+    responses = _response_columns(group, usage, cases, noted, context)
+    index = pack_entries(
+        row_digests=[case[3] for case in group.cases],
+        keys=[case[0] for case in group.cases],
+        carries=[case[4] for case in group.cases],
+        repeats=[case[2] for case in group.cases],
+        resend=group.resend,
     )
-    _count_attempt(totals, last[1], last[5])
-    totals.requests += 1
-    if not failed:
-        _count_answer(totals, usage, cost, last[4])
-    if context.keep_raw or not sound:
-        status = ended.response[0] if ended.response else None
-        group.raw.append((ended.key, status, raw[1], raw[2] or None, raw[0]))
-
-
-def add_attempt(group: RowGroup, attempt: Attempt, session: int, server: str) -> None:
-    """Add the row of an attempt that did not end its request."""
-    group.attempts.append(
-        (
-            *(attempt.request_key.hex(), attempt.number, session, attempt.n_samples),
-            *(_microseconds(attempt.started_at), attempt.latency_s, attempt.http_status, attempt.error_kind),
-            *(attempt.retry_after_s, server, attempt.request_id),
-            *_NO_USAGE,
-        )
-    )
-    _count_attempt(group.totals, attempt.number, attempt.http_status)
-
-
-def add_skipped(group: RowGroup, row: SkippedRow, context: RowContext) -> None:
-    """Add the row of a dataset row that cannot be used."""
-    key = row.key.hex()
-    nothing = len(context.columns)
-    group.responses.append(
-        (
-            *(key, row.sample_id, 0, 0, key, 0, "skipped", None, row.reason[:_MAX_MESSAGE], None, None),
-            *_NO_OUTPUT,
-            *_NO_LOGLIKELIHOOD_EMBEDDING_RETRIEVAL,
-            *_NO_USAGE,
-            *(None,) * 7,
-            *(context.endpoint.name, context.model),
-            *(None,) * 7,
-            *(None,) * nothing,
-        )
-    )
-    group.index.append(pack_entry(row.row_digest.hex(), key, 0, 0, resend=False))
-    group.totals.by_status["skipped"] += 1
+    if group.skipped:
+        responses = _joined(responses, len(group.outputs), _skipped_columns(group.skipped, context))
+        digests, keys = ([bytes(getattr(row, name)).hex() for row in group.skipped] for name in ("row_digest", "key"))
+        nothing = [0] * len(keys)
+        index += pack_entries(digests, keys, nothing, nothing, nothing)
+    attempts = _ended_attempts(group, usage)
+    if group.attempts:
+        attempts = _joined(attempts, len(group.ended), _other_attempts(group.attempts))
+    totals = _totals(group, {"responses": responses, "attempts": attempts}, usage, len(noted))
+    return GroupColumns(responses, attempts, _raw_columns(group), index, totals)
 
 
 def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes: list[str]) -> list[Any]:
     """Return the kept dataset values in the order of `columns`, each as its Arrow column takes it."""
-    converted = []
-    for name, kind in columns.items():
-        value: Any = values.get(name)
-        if value is not None and (type(value) is not _EXPECTED.get(kind) or not _fits(value)):
-            value, note = to_kind(value, ColumnKind(kind))
-            if note:
-                notes.append(f"in_{name}: {note}")
-        converted.append(value)
-    return converted
-
-
-def _fits(value: Any) -> bool:
-    return type(value) is not int or -_INT64 <= value < _INT64
+    return [_convert(name, values.get(name), kind, notes) for name, kind in columns.items()]
 
 
 def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool]:
+    """Return what an answer holds, and whether its bytes need not be kept for it."""
     cases = len(ended.cases)
     if ended.failure is not None:
         kind, message, _ = ended.failure
         return _same_for_all(kind, message, cases, ended.choices), ended.response is None
     try:
-        return context.endpoint.parse(body, cases, ended.choices), True
+        parsed = context.endpoint.parse(body, cases, ended.choices)
     except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
-        message = f"the answer cannot be turned into columns ({type(error).__name__}: {error}); its bytes are in raw/"
-        return _same_for_all(kind_of(ParseError), scrub(message), cases, ended.choices), False
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if len(parsed.outputs) == cases and all(parsed.outputs):
+            return parsed, True
+        reason = "the parser left out a sample"
+    message = f"the answer cannot be turned into columns ({reason}); its bytes are in raw/"
+    return _same_for_all(kind_of(ParseError), scrub(message), cases, ended.choices), False
+
+
+def _is_passing(outputs: Sequence[Output]) -> bool:
+    """Say whether a case came to nothing that another attempt may not mend."""
+    return all(output.status == "failed" and output.error_kind in _RESEND for output in outputs)
 
 
 def _same_for_all(kind: str, message: str, cases: int, choices: int) -> Parsed:
@@ -168,98 +185,235 @@ def _same_for_all(kind: str, message: str, cases: int, choices: int) -> Parsed:
     return Parsed(outputs=(rows,) * cases)
 
 
-def _add_responses(
-    group: RowGroup, ended: Ended, parsed: Parsed, usage_columns: tuple[Any, ...], context: RowContext
-) -> None:
-    response, last = ended.response, ended.last
-    status = (ended.failure[2] if ended.failure else None) or (response[0] if response else None)
-    shared = (
-        None if parsed.created is None else parsed.created * 1_000_000,
-        *(round(last[3] * 1e6), round(ended.finished_at * 1e6), ended.queued_s, last[4]),
-        *(response[4] if response else None, ended.attempts),
-        *(context.endpoint.name, context.model, parsed.served_model, ended.server, parsed.response_id),
-        *(request_id(response[1]) if response else None, parsed.system_fingerprint, parsed.service_tier),
+# ---------------------------------------------------------------- columns of requests
+
+
+def _usage_columns(group: RowGroup, price: Price | None) -> Columns:
+    """Return the usage columns by request; a failed one has none."""
+    usages = [parsed.usage for parsed in group.parsed]
+    raws = _picked(usages, "raw")
+    costs: Sequence[float | None] = ()
+    if price is not None:
+        costs = [
+            None if ended.failure is not None else price.cost(usage)
+            for ended, usage in zip(group.ended, usages, strict=True)
+        ]
+    return {
+        **{name: _picked(usages, name) for name in _COUNTS},
+        "usage_json": raws,
+        **({"cost_usd": costs} if costs else {}),
+        "usage_exact": [None if raw is None else True for raw in raws],
+    }
+
+
+def _request_columns(group: RowGroup) -> Columns:
+    """Return the columns of `responses` that all rows of a request share."""
+    ended = group.ended
+    keys, _, _, _, responses, failures, attempts, _, finished, queued, last, _, servers = zip(*ended, strict=True)
+    created = [parsed.created for parsed in group.parsed]
+    return {
+        "request_key": keys,
+        "http_status": [
+            (failure and failure[2]) or (response and response[0]) or None
+            for failure, response in zip(failures, responses, strict=True)
+        ],
+        "created": [None if seconds is None else seconds * 1_000_000 for seconds in created],
+        "started_at": [round(one[3] * 1e6) for one in last],
+        "finished_at": [round(seconds * 1e6) for seconds in finished],
+        "queued_s": queued,
+        "latency_s": [one[4] for one in last],
+        "first_token_s": [response and response[4] for response in responses],
+        "attempts": attempts,
+        **{name: _picked(group.parsed, name) for name in _ANSWER},
+        "server": servers,
+        "request_id": [request_id(response[1]) if response and response[1] else None for response in responses],
+    }
+
+
+def _ended_attempts(group: RowGroup, usage: Columns) -> Columns:
+    """Return the rows of `attempts` for the attempts that ended their requests."""
+    if not group.ended:
+        return {}
+    last = zip(*(ended.last for ended in group.ended), strict=True)
+    keys, numbers, samples, started, latencies, statuses, kinds, waits, ids = last
+    return {
+        "request_key": keys,
+        "attempt": numbers,
+        "session": [ended.session for ended in group.ended],
+        "n_samples": samples,
+        "started_at": [round(seconds * 1e6) for seconds in started],
+        "latency_s": latencies,
+        "http_status": statuses,
+        "error_kind": kinds,
+        "retry_after_s": waits,
+        "server": [ended.server for ended in group.ended],
+        "request_id": ids,
+        **usage,
+    }
+
+
+def _other_attempts(attempts: Sequence[tuple[Attempt, int, str]]) -> Columns:
+    """Return the rows of `attempts` for those that did not end their request."""
+    ones = [attempt for attempt, _, _ in attempts]
+    return {
+        "request_key": [attempt.request_key.hex() for attempt in ones],
+        "attempt": [attempt.number for attempt in ones],
+        "session": [session for _, session, _ in attempts],
+        "n_samples": [attempt.n_samples for attempt in ones],
+        "started_at": [round(attempt.started_at * 1e6) for attempt in ones],
+        **{name: _picked(ones, name) for name in ("latency_s", "http_status", "error_kind", "retry_after_s")},
+        "server": [server for _, _, server in attempts],
+        "request_id": [attempt.request_id for attempt in ones],
+    }
+
+
+def _raw_columns(group: RowGroup) -> Columns:
+    kept = [(ended, raw) for ended, raw in zip(group.ended, group.raw, strict=True) if raw is not None]
+    if not kept:
+        return {}
+    return {
+        "request_key": [ended.key for ended, _ in kept],
+        "http_status": [ended.response[0] if ended.response else None for ended, _ in kept],
+        "request": [raw[1] for _, raw in kept],
+        "response": [raw[2] or None for _, raw in kept],
+        "meta": [raw[0] for _, raw in kept],
+    }
+
+
+# ---------------------------------------------------------------- columns of cases and of rows
+
+
+def _case_columns(group: RowGroup, context: RowContext) -> tuple[Columns, dict[int, list[str]]]:
+    """Return the columns that all choices of a case share, and the notes by case."""
+    if not group.cases:
+        return {}, {}
+    keys, ids, repeats, _, _, targets, values = zip(*(case[:7] for case in group.cases), strict=True)
+    noted = {case: list(notes) for case, of in enumerate(group.request_of) if (notes := group.parsed[of].notes)}
+    return {
+        "key": keys,
+        "sample_id": ids,
+        "repeat": repeats,
+        "request_row": group.request_rows,
+        "target": targets,
+        **{f"in_{name}": _kept_column(name, kind, values, noted) for name, kind in context.columns.items()},
+    }, noted
+
+
+def _kept_column(name: str, kind: str, rows: Sequence[Mapping[str, Any]], noted: dict[int, list[str]]) -> Sequence[Any]:
+    """Return one kept column of the dataset; values that do not fit are converted or null, with a note by case."""
+    values = [row.get(name) for row in rows]
+    if kind != "int64" and set(map(type, values)) <= {_EXPECTED.get(kind), type(None)}:
+        return values
+    converted = []
+    for case, value in enumerate(values):
+        notes: list[str] = []
+        converted.append(_convert(name, value, kind, notes))
+        if notes:
+            noted.setdefault(case, []).extend(notes)
+    return converted
+
+
+def _convert(name: str, value: Any, kind: str, notes: list[str]) -> Any:
+    if value is None or (type(value) is _EXPECTED.get(kind) and _fits(value)):
+        return value
+    converted, note = to_kind(value, ColumnKind(kind))
+    if note:
+        notes.append(f"in_{name}: {note}")
+    return converted
+
+
+def _fits(value: Any) -> bool:
+    return type(value) is not int or -_INT64 <= value < _INT64
+
+
+def _response_columns(
+    group: RowGroup, usage: Columns, cases: Columns, noted: Mapping[int, list[str]], context: RowContext
+) -> Columns:
+    outputs, case_of = group.outputs, group.case_of
+    if not outputs:
+        return {}
+    request_of = _spread(group.request_of, case_of, len(group.cases))
+    firsts = [number == 0 and output.choice == 0 for number, output in zip(
+        _spread(group.request_rows, case_of, len(group.cases)), outputs, strict=True)]  # fmt: skip
+    columns: Columns = {name: _spread(column, case_of, len(group.cases)) for name, column in cases.items()}
+    for name, column in _request_columns(group).items():
+        columns[name] = _spread(column, request_of, len(group.ended))
+    for name, column in usage.items():
+        shared = _spread(column, request_of, len(group.ended))
+        # Of n choices, and of the samples of one request, the first row carries the usage.
+        columns[name] = (
+            shared if all(firsts) else [v if first else None for v, first in zip(shared, firsts, strict=True)]
+        )
+    for name in ("choice", "status", "error_kind", "error_message", *_OUTPUT):
+        columns[name] = _picked(outputs, name)
+    logprobs = _picked(outputs, "logprobs")
+    if logprobs.count(None) < len(logprobs):
+        for name in _LOGPROBS:
+            columns[name] = [one and getattr(one, name) for one in logprobs]
+    if noted:
+        notes = {case: "; ".join(own)[:_MAX_MESSAGE] for case, own in noted.items()}
+        columns["parse_note"] = [notes.get(case) for case in case_of]
+    return columns | _constants(context, len(outputs))
+
+
+def _skipped_columns(skipped: Sequence[SkippedRow], context: RowContext) -> Columns:
+    """Return the rows of `responses` for dataset rows that cannot be used."""
+    count = len(skipped)
+    keys = [row.key.hex() for row in skipped]
+    columns: Columns = {
+        "key": keys,
+        "sample_id": [row.sample_id for row in skipped],
+        "repeat": [0] * count,
+        "choice": [0] * count,
+        "request_key": keys,
+        "request_row": [0] * count,
+        "status": ["skipped"] * count,
+        "error_message": [row.reason[:_MAX_MESSAGE] for row in skipped],
+    }
+    return columns | _constants(context, count)
+
+
+def _constants(context: RowContext, count: int) -> Columns:
+    return {"endpoint": [context.endpoint.name] * count, "model": [context.model] * count}
+
+
+def _picked(values: Sequence[Any], name: str) -> list[Any]:
+    return list(map(attrgetter(name), values))
+
+
+def _spread(column: Sequence[Any], positions: Sequence[int], count: int) -> Sequence[Any]:
+    """Repeat the values of `count` owners for what they own; positions ascend, so as many as owners are all of them."""
+    if len(positions) == count:
+        return column
+    return itemgetter(*positions)(column) if len(positions) > 1 else [column[position] for position in positions]
+
+
+def _joined(first: Columns, count: int, second: Columns) -> Columns:
+    """Put the rows of `second` behind the `count` rows of `first`."""
+    added = len(next(iter(second.values())))
+    nothing, none = [None] * count, [None] * added
+    return {name: [*first.get(name, nothing), *second.get(name, none)] for name in dict.fromkeys((*first, *second))}
+
+
+# ---------------------------------------------------------------- totals
+
+
+def _totals(group: RowGroup, made: Mapping[str, Columns], usage: Columns, notes: int) -> Totals:
+    attempts = made["attempts"]
+    answered = [position for position, ended in enumerate(group.ended) if ended.failure is None]
+    costs = usage.get("cost_usd")
+    known = [cost for position in answered if (cost := costs[position]) is not None] if costs else []
+    totals = Totals(
+        by_status=Counter(made["responses"].get("status", ())),
+        requests=len(group.ended),
+        http_requests=len(group.ended) + len(group.attempts),
+        retries=sum(number > 1 for number in attempts.get("attempt", ())),
+        rate_limited=sum(status == _TOO_MANY_REQUESTS for status in attempts.get("http_status", ())),
+        **{name: sum(filter(None, usage[name])) for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+        cost_usd=sum(known),
+        priced=len(known),
+        unpriced=len(answered) - len(known),
+        parse_notes=notes,
     )
-    for number, (case, outputs) in enumerate(zip(ended.cases, parsed.outputs, strict=True)):
-        key, sample_id, repeat, row_digest, carry, target, columns = case
-        notes = list(parsed.notes)
-        kept = convert_columns(columns, context.columns, notes)
-        note = "; ".join(notes)[:_MAX_MESSAGE] if notes else None
-        resend = True
-        for output in outputs:
-            # Of n choices, and of the samples of one request, the first row carries the usage.
-            usage = usage_columns if number == 0 and output.choice == 0 else _NO_USAGE
-            group.responses.append(
-                (
-                    *(key, sample_id, repeat, output.choice, ended.key, number),
-                    *(output.status, output.error_kind, output.error_message, status, note),
-                    *_columns(output),
-                    *_NO_LOGLIKELIHOOD_EMBEDDING_RETRIEVAL,
-                    *usage,
-                    *shared,
-                    target,
-                    *kept,
-                )
-            )
-            group.totals.by_status[output.status] += 1
-            resend = resend and output.status == "failed" and output.error_kind in _RESEND
-        group.totals.parse_notes += bool(notes)
-        group.index.append(pack_entry(row_digest, key, carry, repeat, resend=resend))
-
-
-def _columns(output: Output) -> tuple[Any, ...]:
-    logprobs = output.logprobs
-    return (
-        output.text,
-        output.reasoning,
-        output.refusal,
-        output.tool_calls,
-        output.finish_reason,
-        output.audio_transcript,
-        *(
-            _NO_LOGPROBS
-            if logprobs is None
-            else (
-                logprobs.tokens,
-                logprobs.token_bytes,
-                logprobs.token_logprobs,
-                logprobs.top_tokens,
-                logprobs.top_logprobs,
-            )
-        ),
-    )
-
-
-def _usage(usage: Usage, cost: float | None) -> tuple[Any, ...]:
-    return (
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.total_tokens,
-        usage.cached_tokens,
-        usage.reasoning_tokens,
-        usage.raw,
-        cost,
-        True if usage.raw is not None else None,
-    )
-
-
-def _count_attempt(totals: Totals, number: int, http_status: int | None) -> None:
-    totals.http_requests += 1
-    totals.retries += number > 1
-    totals.rate_limited += http_status == 429  # noqa: PLR2004 - Too Many Requests
-
-
-def _count_answer(totals: Totals, usage: Usage, cost: float | None, latency_s: float) -> None:
-    totals.prompt_tokens += usage.prompt_tokens or 0
-    totals.completion_tokens += usage.completion_tokens or 0
-    totals.total_tokens += usage.total_tokens or 0
-    totals.add_latency(latency_s)
-    if cost is None:
-        totals.unpriced += 1
-    else:
-        totals.priced += 1
-        totals.cost_usd += cost
-
-
-def _microseconds(seconds: float) -> int:
-    return round(seconds * 1_000_000)
+    totals.add_latencies([group.ended[position].last[4] for position in answered])
+    return totals

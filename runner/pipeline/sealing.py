@@ -18,7 +18,7 @@ from runner.folder.layout import TABLES, index_name, part_name
 from runner.folder.totals import Totals
 from runner.journal import FrameType, scan_segment
 from runner.pipeline.codec import decode_attempt, decode_skipped, split_payload
-from runner.pipeline.rows import RowGroup, add_attempt, add_record, add_skipped
+from runner.pipeline.rows import RowGroup, group_columns
 from runner.sinks import PartWriter, file_crc32, table_schema
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 # A row group is written when it holds this much journal: parsed log probabilities take about ten times their bytes.
 _GROUP_BYTES = 2 * 1024 * 1024
-_GROUP_ROWS = 2048
+_GROUP_ROWS = 4096
+_ENDED = frozenset({FrameType.ANSWER, FrameType.FAILURE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +52,19 @@ class StagedPart:
     sealing: Sealing
     commit: int
     name: str
-    index: list[bytes] = field(default_factory=list)
+    index: bytearray = field(default_factory=bytearray)
     totals: Totals = field(default_factory=Totals)
     _writers: dict[str, PartWriter] = field(default_factory=dict)
 
     def write(self, group: RowGroup) -> None:
         """Write one group of rows to every table that has rows in it."""
+        made = group_columns(group, self.sealing.context)
         for table in TABLES:
-            rows = getattr(group, table)
-            if rows:
-                self._writer(table).write_rows(rows)
-        self.index.extend(group.index)
-        self.totals.add(group.totals)
+            columns = getattr(made, table)
+            if columns:
+                self._writer(table).write_columns(columns)
+        self.index += made.index
+        self.totals.add(made.totals)
 
     def finish(self) -> tuple[CommittedFile, ...]:
         """Close and fsync all files and return what the commit says of them."""
@@ -74,9 +76,10 @@ class StagedPart:
         if "responses" in self._writers:
             name = index_name(self.name)
             path = staged_path(self.sealing.folder, self.commit, "_commits", name)
-            write_index(path, index_array(self.index))
+            entries = index_array(bytes(self.index))
+            write_index(path, entries)
             size, crc32 = file_crc32(path)
-            files.append(CommittedFile("_commits", name, len(self.index), size, crc32))
+            files.append(CommittedFile("_commits", name, len(entries), size, crc32))
         return tuple(files)
 
     def abandon(self) -> None:
@@ -139,18 +142,18 @@ def _write_segment(staged: StagedPart, segment: Path) -> None:
     for frame in scan:
         _add_frame(group, frame, context)
         pending += len(frame.payload)
-        if pending >= _GROUP_BYTES or len(group.responses) + len(group.attempts) >= _GROUP_ROWS:
+        if pending >= _GROUP_BYTES or group.rows >= _GROUP_ROWS:
             staged.write(group)
             crash_point("sealing:after-row-group")
             group, pending = RowGroup(), 0
-    group.totals.torn_bytes = scan.end.torn_bytes if scan.end else 0
+    staged.totals.torn_bytes += scan.end.torn_bytes if scan.end else 0
     staged.write(group)
 
 
 def _add_frame(group: RowGroup, frame: Frame, context: RowContext) -> None:
-    if frame.kind in {FrameType.ANSWER, FrameType.FAILURE}:
-        add_record(group, split_payload(frame.payload), context)
+    if frame.kind in _ENDED:
+        group.add_record(*split_payload(frame.payload), context)
     elif frame.kind == FrameType.ATTEMPT:
-        add_attempt(group, *decode_attempt(frame.payload))
+        group.attempts.append(decode_attempt(frame.payload))
     elif frame.kind == FrameType.SKIPPED:
-        add_skipped(group, decode_skipped(frame.payload), context)
+        group.skipped.append(decode_skipped(frame.payload))

@@ -234,6 +234,7 @@ def _count_attempts(totals: Totals, path: Path) -> None:
         "cost_usd",
     ]
     for batch in read_row_groups(path, names):
+        latencies: list[float] = []
         for number, status, kind, latency_s, prompt, completion, total, cost in zip(
             *(batch.column(name).to_pylist() for name in names), strict=True
         ):
@@ -241,13 +242,14 @@ def _count_attempts(totals: Totals, path: Path) -> None:
             totals.retries += number > 1
             totals.rate_limited += status == 429  # noqa: PLR2004 - Too Many Requests
             if kind is None:
-                totals.add_latency(latency_s)
+                latencies.append(latency_s)
                 totals.priced += cost is not None
                 totals.unpriced += cost is None
             totals.prompt_tokens += prompt or 0
             totals.completion_tokens += completion or 0
             totals.total_tokens += total or 0
             totals.cost_usd += cost or 0.0
+        totals.add_latencies(latencies)
 
 
 def _keys_of(folder: RunFolder, log: CommitLog, parts: set[str]) -> set[bytes]:

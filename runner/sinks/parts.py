@@ -14,7 +14,7 @@ from runner.durable import sync_file
 from runner.errors import DamagedError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -27,7 +27,7 @@ _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "se
 class PartWriter:
     """Writes one part, row group by row group; the file is complete and durable only after `close`.
 
-    Rows are tuples in the schema's order. Raises StorageError for whatever the disk refuses.
+    Raises StorageError for whatever the disk refuses.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -65,10 +65,10 @@ class PartWriter:
             with contextlib.suppress(OSError):
                 self._file.close()
 
-    def write_rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows as one row group."""
-        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.schema)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, self.schema, strict=True)]
+    def write_columns(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write columns of equal length as one row group; one that is missing is all null."""
+        count = len(next(iter(columns.values()), ()))
+        arrays = [_array(columns.get(field.name), count, field.type) for field in self.schema]
         self.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
@@ -87,6 +87,10 @@ class PartWriter:
         except OSError as error:
             raise _storage_error(self.path, error) from error
         sync_file(self.path)
+
+
+def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType) -> pa.Array:
+    return pa.nulls(count, kind) if values is None else pa.array(values, kind)
 
 
 def file_crc32(path: Path) -> tuple[int, int]:
@@ -108,7 +112,8 @@ def read_row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterato
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for number in range(file.num_row_groups):
                 yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
-    except (OSError, pa.ArrowException) as error:
+    # A damaged footer can also name a column in no UTF-8, or a size that no memory holds.
+    except (OSError, ValueError, OverflowError, MemoryError, pa.ArrowException) as error:
         raise DamagedError(
             f"{path}: the part is damaged ({error})",
             hint="`evalrunner verify RUN_DIR --salvage DIR` copies all that is sound",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 
 from runner.endpoints import ENDPOINTS
 from runner.endpoints.chat import parse
+from runner.folder.index import ENTRY
 from runner.pipeline.codec import encode_meta
-from runner.pipeline.rows import RowContext, RowGroup, add_record
+from runner.pipeline.rows import RowContext, RowGroup, group_columns
 from runner.records import Attempt, Case, Record, Request, Response
 from runner.sinks import PartWriter, responses_schema, verify_part
+
+if TYPE_CHECKING:
+    from runner.pipeline.rows import Columns
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
@@ -82,13 +86,17 @@ def journaled(body: bytes, choices: int = 2) -> tuple[bytes, bytes, bytes]:
     return encode_meta(record, 1, "server"), request.body, body
 
 
-def rows_of(body: bytes) -> list[tuple[Any, ...]]:
+def rows_of(*bodies: bytes) -> Columns:
     group = RowGroup()
-    add_record(group, journaled(body), CONTEXT)
-    assert len(group.responses) >= 2
-    assert len(group.attempts) == len(group.raw) == len(group.index) == 1
-    assert group.raw[0][3] == (body or None)
-    return group.responses
+    for body in bodies:
+        group.add_record(*journaled(body), CONTEXT)
+    made = group_columns(group, CONTEXT)
+    assert len(made.responses["key"]) >= 2 * len(bodies)
+    assert {len(column) for column in made.responses.values()} == {len(made.responses["key"])}
+    assert len(made.attempts["attempt"]) == len(bodies)
+    assert len(made.index) == len(bodies) * ENTRY.itemsize
+    assert made.raw["response"] == [body or None for body in bodies]
+    return made.responses
 
 
 @given(JSON | ANSWERS)
@@ -128,7 +136,7 @@ def test_deep_nesting_gives_its_rows(body: bytes) -> None:
 @given(bodies=st.lists(ANSWERS.map(as_bytes), min_size=1, max_size=5))
 def test_rows_of_any_response_fit_the_schema(tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes]) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.parquet"
-    rows = [row for body in bodies for row in rows_of(body)]
+    columns = rows_of(*bodies)
     with PartWriter(path, responses_schema(COLUMNS, {})) as writer:
-        writer.write_rows(rows)
-    assert verify_part(path) == len(rows)
+        writer.write_columns(columns)
+    assert verify_part(path) == len(columns["key"])

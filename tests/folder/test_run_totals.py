@@ -26,7 +26,7 @@ def totals(draw: st.DrawFn) -> Totals:
         torn_bytes=draw(COUNTS),
     )
     for latency_s in draw(st.lists(st.floats(0.0, 5000.0), max_size=5)):
-        made.add_latency(latency_s)
+        made.add_latencies([latency_s])
     return made
 
 
@@ -61,7 +61,7 @@ def test_counters_of_a_later_version_are_ignored() -> None:
 def test_a_percentile_is_exact_to_two_and_a_half_percent(latencies: list[float], fraction: float) -> None:
     one = Totals()
     for latency_s in latencies:
-        one.add_latency(latency_s)
+        one.add_latencies([latency_s])
     rank = next(n for n in range(1, len(latencies) + 1) if n >= fraction * len(latencies))
     exact = sorted(latencies)[rank - 1]
     assert one.percentile(fraction) == pytest.approx(exact, rel=0.025)
@@ -71,8 +71,8 @@ def test_percentiles_are_the_same_whatever_the_sessions() -> None:
     latencies = [0.01 * number for number in range(1, 400)]
     whole, halves = Totals(), [Totals(), Totals()]
     for number, latency_s in enumerate(latencies):
-        whole.add_latency(latency_s)
-        halves[number % 2].add_latency(latency_s)
+        whole.add_latencies([latency_s])
+        halves[number % 2].add_latencies([latency_s])
     together = sum_totals(halves)
     assert [together.percentile(q) for q in (0.5, 0.95, 0.99)] == [whole.percentile(q) for q in (0.5, 0.95, 0.99)]
 
@@ -80,7 +80,7 @@ def test_percentiles_are_the_same_whatever_the_sessions() -> None:
 def test_no_latency_no_percentile_and_a_latency_of_zero_is_no_error() -> None:
     one = Totals()
     assert one.percentile(0.5) is None
-    one.add_latency(0.0)
+    one.add_latencies([0.0])
     assert one.percentile(0.5) == pytest.approx(1e-6, abs=1e-6)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,16 +15,23 @@ from hypothesis import strategies as st
 from runner.errors import DamagedError, StorageError
 from runner.sinks import PartWriter, file_crc32, partition, read_row_groups, replace_values, verify_part
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False), ("text", pa.string()), ("n", pa.int64())])
 ROWS = [(f"k{number}", f"text {number} " * 20, number) for number in range(200)]
+
+
+def columns_of(rows: Sequence[tuple[Any, ...]]) -> dict[str, Sequence[Any]]:
+    return dict(zip(SCHEMA.names, zip(*rows, strict=True), strict=True))
 
 
 @pytest.fixture
 def part(tmp_path: Path) -> Path:
     path = tmp_path / "part-000001.parquet"
     with PartWriter(path, SCHEMA) as writer:
-        writer.write_rows(ROWS[:100])
-        writer.write_rows(ROWS[100:])
+        writer.write_columns(columns_of(ROWS[:100]))
+        writer.write_columns(columns_of(ROWS[100:]))
     assert writer.rows == 200
     return path
 
@@ -45,7 +53,7 @@ def test_a_part_is_private_and_has_page_checksums(part: Path) -> None:
 def test_a_part_without_rows_has_all_columns(tmp_path: Path) -> None:
     path = tmp_path / "empty.parquet"
     with PartWriter(path, SCHEMA) as writer:
-        writer.write_rows([])
+        writer.write_columns({})
     assert (verify_part(path), pq.read_schema(path).names) == (0, SCHEMA.names)
     with PartWriter(tmp_path / "none.parquet", SCHEMA):
         pass
@@ -69,7 +77,7 @@ def test_a_flipped_bit_anywhere_changes_the_checksum_and_raises_nothing_but_dama
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped.parquet"
     with PartWriter(path, SCHEMA) as writer:
-        writer.write_rows(ROWS[:20])
+        writer.write_columns(columns_of(ROWS[:20]))
     sound = path.read_bytes()
     size, crc32 = file_crc32(path)
     offset, bit = data.draw(st.integers(0, len(sound) - 1)), data.draw(st.integers(0, 7))
@@ -105,7 +113,7 @@ def test_a_full_disk_is_a_storage_error() -> None:
     rows = [(str(number), os.urandom(600).hex(), number) for number in range(10_000)]
     writer = PartWriter(Path("/dev/full"), SCHEMA)
     with pytest.raises(StorageError, match="No space left"):
-        writer.write_rows(rows)
+        writer.write_columns(columns_of(rows))
     with contextlib.suppress(StorageError):
         writer.close()
 
