@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import compress
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +20,6 @@ from runner.jsontext import scrub
 from runner.pipeline.codec import read_meta
 from runner.readers import ColumnKind, to_kind
 from runner.records import Output, Parsed
-from runner.transport import request_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,7 +130,8 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
     """Turn a group into columns. Rows of skipped samples come last."""
     usage = _usage_columns(group, context.price)
     cases, noted = _case_columns(group, context)
-    responses = _response_columns(group, usage, cases, noted, context)
+    shared = _request_columns(group)
+    responses = _response_columns(group, shared, usage, (cases, noted), context)
     index = pack_entries(
         row_digests=[case[3] for case in group.cases],
         keys=[case[0] for case in group.cases],
@@ -143,11 +144,11 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
         digests, keys = ([bytes(getattr(row, name)).hex() for row in group.skipped] for name in ("row_digest", "key"))
         nothing = [0] * len(keys)
         index += pack_entries(digests, keys, nothing, nothing, nothing)
-    attempts = _ended_attempts(group, usage)
+    attempts = _ended_attempts(group, shared, usage)
     if group.attempts:
         attempts = _joined(attempts, len(group.ended), _other_attempts(group.attempts))
     totals = _totals(group, {"responses": responses, "attempts": attempts}, usage, len(noted))
-    return GroupColumns(responses, attempts, _raw_columns(group), index, totals)
+    return GroupColumns(responses, attempts, _raw_columns(group, shared), index, totals)
 
 
 def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes: list[str]) -> list[Any]:
@@ -208,8 +209,9 @@ def _usage_columns(group: RowGroup, price: Price | None) -> Columns:
 
 def _request_columns(group: RowGroup) -> Columns:
     """Return the columns of `responses` that all rows of a request share."""
-    ended = group.ended
-    keys, _, _, _, responses, failures, attempts, _, finished, queued, last, _, servers = zip(*ended, strict=True)
+    if not group.ended:
+        return {}
+    keys, _, _, _, responses, failures, attempts, _, finished, queued, last, _, servers = zip(*group.ended, strict=True)
     created = [parsed.created for parsed in group.parsed]
     return {
         "request_key": keys,
@@ -226,28 +228,24 @@ def _request_columns(group: RowGroup) -> Columns:
         "attempts": attempts,
         **{name: _picked(group.parsed, name) for name in _ANSWER},
         "server": servers,
-        "request_id": [request_id(response[1]) if response and response[1] else None for response in responses],
+        "request_id": [one[8] for one in last],
     }
 
 
-def _ended_attempts(group: RowGroup, usage: Columns) -> Columns:
+def _ended_attempts(group: RowGroup, shared: Columns, usage: Columns) -> Columns:
     """Return the rows of `attempts` for the attempts that ended their requests."""
     if not group.ended:
         return {}
     last = zip(*(ended.last for ended in group.ended), strict=True)
-    keys, numbers, samples, started, latencies, statuses, kinds, waits, ids = last
+    _, numbers, samples, _, _, statuses, kinds, waits, _ = last
     return {
-        "request_key": keys,
+        **{name: shared[name] for name in ("request_key", "started_at", "latency_s", "server", "request_id")},
         "attempt": numbers,
         "session": [ended.session for ended in group.ended],
         "n_samples": samples,
-        "started_at": [round(seconds * 1e6) for seconds in started],
-        "latency_s": latencies,
         "http_status": statuses,
         "error_kind": kinds,
         "retry_after_s": waits,
-        "server": [ended.server for ended in group.ended],
-        "request_id": ids,
         **usage,
     }
 
@@ -267,16 +265,17 @@ def _other_attempts(attempts: Sequence[tuple[Attempt, int, str]]) -> Columns:
     }
 
 
-def _raw_columns(group: RowGroup) -> Columns:
-    kept = [(ended, raw) for ended, raw in zip(group.ended, group.raw, strict=True) if raw is not None]
-    if not kept:
+def _raw_columns(group: RowGroup, shared: Columns) -> Columns:
+    chosen = [raw is not None for raw in group.raw]
+    if not any(chosen):
         return {}
+    metas, requests, bodies = zip(*filter(None, group.raw), strict=True)
     return {
-        "request_key": [ended.key for ended, _ in kept],
-        "http_status": [ended.response[0] if ended.response else None for ended, _ in kept],
-        "request": [raw[1] for _, raw in kept],
-        "response": [raw[2] or None for _, raw in kept],
-        "meta": [raw[0] for _, raw in kept],
+        "request_key": shared["request_key"] if all(chosen) else list(compress(shared["request_key"], chosen)),
+        "http_status": [ended.response[0] if ended.response else None for ended in compress(group.ended, chosen)],
+        "request": requests,
+        "response": [body or None for body in bodies],
+        "meta": metas,
     }
 
 
@@ -327,22 +326,25 @@ def _fits(value: Any) -> bool:
 
 
 def _response_columns(
-    group: RowGroup, usage: Columns, cases: Columns, noted: Mapping[int, list[str]], context: RowContext
+    group: RowGroup,
+    shared: Columns,
+    usage: Columns,
+    cases: tuple[Columns, Mapping[int, list[str]]],
+    context: RowContext,
 ) -> Columns:
     outputs, case_of = group.outputs, group.case_of
     if not outputs:
         return {}
     request_of = _spread(group.request_of, case_of, len(group.cases))
-    firsts = [number == 0 and output.choice == 0 for number, output in zip(
-        _spread(group.request_rows, case_of, len(group.cases)), outputs, strict=True)]  # fmt: skip
-    columns: Columns = {name: _spread(column, case_of, len(group.cases)) for name, column in cases.items()}
-    for name, column in _request_columns(group).items():
+    columns: Columns = {name: _spread(column, case_of, len(group.cases)) for name, column in cases[0].items()}
+    for name, column in shared.items():
         columns[name] = _spread(column, request_of, len(group.ended))
+    # Of n choices, and of the samples of one request, the first row carries the usage.
+    firsts = [not row and not output.choice for row, output in zip(columns["request_row"], outputs, strict=True)]
     for name, column in usage.items():
-        shared = _spread(column, request_of, len(group.ended))
-        # Of n choices, and of the samples of one request, the first row carries the usage.
+        spread = _spread(column, request_of, len(group.ended))
         columns[name] = (
-            shared if all(firsts) else [v if first else None for v, first in zip(shared, firsts, strict=True)]
+            spread if all(firsts) else [v if first else None for v, first in zip(spread, firsts, strict=True)]
         )
     for name in ("choice", "status", "error_kind", "error_message", *_OUTPUT):
         columns[name] = _picked(outputs, name)
@@ -350,6 +352,7 @@ def _response_columns(
     if logprobs.count(None) < len(logprobs):
         for name in _LOGPROBS:
             columns[name] = [one and getattr(one, name) for one in logprobs]
+    noted = cases[1]
     if noted:
         notes = {case: "; ".join(own)[:_MAX_MESSAGE] for case, own in noted.items()}
         columns["parse_note"] = [notes.get(case) for case in case_of]

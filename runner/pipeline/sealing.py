@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
-    from runner.journal import Frame
     from runner.pipeline.rows import RowContext
+    from runner.sinks import Arrays
 
 # A row group is written when it holds this much journal: parsed log probabilities take about ten times their bytes.
 _GROUP_BYTES = 2 * 1024 * 1024
-_GROUP_ROWS = 4096
+_GROUP_FRAMES = 2048
 _ENDED = frozenset({FrameType.ANSWER, FrameType.FAILURE})
 
 
@@ -59,10 +59,11 @@ class StagedPart:
     def write(self, group: RowGroup) -> None:
         """Write one group of rows to every table that has rows in it."""
         made = group_columns(group, self.sealing.context)
+        arrays: Arrays = {}
         for table in TABLES:
             columns = getattr(made, table)
             if columns:
-                self._writer(table).write_columns(columns)
+                self._writer(table).write_columns(columns, arrays)
         self.index += made.index
         self.totals.add(made.totals)
 
@@ -137,23 +138,25 @@ def seal_segment(sealing: Sealing, log: CommitLog, segment: Path, *, possibly_bi
 
 def _write_segment(staged: StagedPart, segment: Path) -> None:
     context = staged.sealing.context
-    group, pending = RowGroup(), 0
+    group, pending, frames = RowGroup(), 0, 0
     scan = scan_segment(segment, run_id=staged.sealing.metadata["run_id"])
     for frame in scan:
-        _add_frame(group, frame, context)
-        pending += len(frame.payload)
-        if pending >= _GROUP_BYTES or group.rows >= _GROUP_ROWS:
+        payload = frame.payload
+        _add_frame(group, frame.kind, payload, context)
+        pending += len(payload)
+        frames += 1
+        if pending >= _GROUP_BYTES or frames >= _GROUP_FRAMES:
             staged.write(group)
             crash_point("sealing:after-row-group")
-            group, pending = RowGroup(), 0
+            group, pending, frames = RowGroup(), 0, 0
     staged.totals.torn_bytes += scan.end.torn_bytes if scan.end else 0
     staged.write(group)
 
 
-def _add_frame(group: RowGroup, frame: Frame, context: RowContext) -> None:
-    if frame.kind in _ENDED:
-        group.add_record(*split_payload(frame.payload), context)
-    elif frame.kind == FrameType.ATTEMPT:
-        group.attempts.append(decode_attempt(frame.payload))
-    elif frame.kind == FrameType.SKIPPED:
-        group.skipped.append(decode_skipped(frame.payload))
+def _add_frame(group: RowGroup, kind: FrameType, payload: bytes, context: RowContext) -> None:
+    if kind in _ENDED:
+        group.add_record(*split_payload(payload), context)
+    elif kind == FrameType.ATTEMPT:
+        group.attempts.append(decode_attempt(payload))
+    elif kind == FrameType.SKIPPED:
+        group.skipped.append(decode_skipped(payload))

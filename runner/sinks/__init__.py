@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from runner.sinks.parts import PartWriter, file_crc32, read_row_groups, verify_part
+from runner.sinks.parts import Arrays, PartWriter, file_crc32, read_row_groups, verify_part
 from runner.sinks.rewrite import partition, replace_values
 from runner.sinks.schema import SCHEMA_VERSION, arrow_type, attempts_schema, raw_schema, responses_schema, table_schema
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Arrays",
     "PartWriter",
     "arrow_type",
     "attempts_schema",

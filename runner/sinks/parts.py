@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _COMPRESSION_LEVEL = 1
 # Text columns of model output hardly repeat; dictionaries for them cost time and save nothing.
 _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "served_model", "server", "target"]
+
+
+# The arrays made of columns, by the identity of the column and the type.
+Arrays: TypeAlias = "dict[tuple[int, pa.DataType], tuple[pa.Array, Sequence[Any]]]"
 
 
 class PartWriter:
@@ -65,10 +69,14 @@ class PartWriter:
             with contextlib.suppress(OSError):
                 self._file.close()
 
-    def write_columns(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Write columns of equal length as one row group; one that is missing is all null."""
+    def write_columns(self, columns: Mapping[str, Sequence[Any]], known: Arrays | None = None) -> None:
+        """Write columns of equal length as one row group; one that is missing is all null.
+
+        `known` remembers arrays, for tables that share columns.
+        """
         count = len(next(iter(columns.values()), ()))
-        arrays = [_array(columns.get(field.name), count, field.type) for field in self.schema]
+        known = {} if known is None else known
+        arrays = [_array(columns.get(field.name), count, field.type, known) for field in self.schema]
         self.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
@@ -89,8 +97,13 @@ class PartWriter:
         sync_file(self.path)
 
 
-def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType) -> pa.Array:
-    return pa.nulls(count, kind) if values is None else pa.array(values, kind)
+def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType, known: Arrays) -> pa.Array:
+    if values is None:
+        return pa.nulls(count, kind)
+    found = known.get((id(values), kind))
+    if found is None:
+        found = known[id(values), kind] = (pa.array(values, kind), values)  # which keeps the id from being given away
+    return found[0]
 
 
 def file_crc32(path: Path) -> tuple[int, int]:
