@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from typing import TYPE_CHECKING
 
@@ -14,22 +13,19 @@ from runner.errors import RunnerError
 from runner.limiter import Limiter, max_in_flight
 from runner.pipeline.connect import connect
 from runner.pipeline.control import Control, StopKind
+from runner.pipeline.memory import calm_collector, give_back_memory
 from runner.pipeline.prepare import server_name
 from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
 from runner.pipeline.session import SessionPlan, run_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runner.config import RunConfig
     from runner.pipeline.opening import OpenRun, RunOptions
     from runner.pipeline.session import SessionResult
     from runner.pipeline.summary import RunSummary
 from runner.pipeline.conclude import conclude
 from runner.pipeline.opening import open_run
-
-_COLLECT_EVERY = (20_000, 20, 20)
 
 
 def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> RunSummary:
@@ -38,25 +34,9 @@ def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> 
     Raises a RunnerError for whatever prevents the run from beginning; once it began, trouble ends in the summary. All
     that reads files comes before the event loop starts, so that an interrupt there ends the process at once.
     """
-    with _calm_collector(), open_run(config, options) as opened:
+    with calm_collector(), open_run(config, options) as opened:
         backend_options = {"use_uvloop": use_uvloop}
         return anyio.run(_send_and_finish, opened, backend="asyncio", backend_options=backend_options)
-
-
-@contextlib.contextmanager
-def _calm_collector() -> Iterator[None]:
-    """Let the cycle collector look at new objects only, and less often: a request makes hundreds and hardly a cycle.
-
-    Measured: a fifth of a run's CPU time went into looking at the same modules' objects again and again.
-    """
-    thresholds = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_EVERY)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 async def arun(config: RunConfig, options: RunOptions) -> RunSummary:
@@ -68,6 +48,7 @@ async def arun(config: RunConfig, options: RunOptions) -> RunSummary:
 
 async def _send_and_finish(opened: OpenRun) -> RunSummary:
     begun = time.monotonic()
+    give_back_memory()
     try:
         result = await _send(opened) if opened.production.todo.wanted.any() else None
     except RunnerError as error:
