@@ -34,7 +34,8 @@ def check(
     request is answered, 5 when the server refuses, 6 when it cannot be reached.
     """
     loaded = load_config(config, overrides=overrides or ())
-    found = anyio.run(_check, loaded.config, backend="asyncio")
+    with loaded.naming_places():
+        found = anyio.run(_check, loaded.config, backend="asyncio")
     if as_json:
         facts = {"server": server_name(loaded.config), "model": loaded.config.model.name}
         print_json({**facts, "requests": found.requests, "checks": [asdict(one) for one in found.checks]})

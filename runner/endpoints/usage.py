@@ -9,6 +9,8 @@ from runner.records import Usage
 
 _MAX_INT64 = 2**63 - 1
 _NO_USAGE = Usage()
+_NAMES = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
+_RESPONSES_NAMES = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
 
 
 def count_tokens(body: Any) -> Usage:
@@ -20,7 +22,7 @@ def count_tokens(body: Any) -> Usage:
 def read_usage(body: Any, notes: list[str]) -> Usage:
     """Return the usage of an answer; what is missing is null, what is no count is null with a note.
 
-    Field names are those of the OpenAI API reference (chat completion object, `usage`).
+    Field names are those of the OpenAI API reference: the chat completion object's `usage`, or the response object's.
     """
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
@@ -31,8 +33,9 @@ def read_usage(body: Any, notes: list[str]) -> Usage:
 
 
 def _read_counts(usage: dict[str, Any], notes: list[str], raw: str | None) -> Usage:
-    prompt = _count(usage, "prompt_tokens", notes)
-    completion = _count(usage, "completion_tokens", notes)
+    names = _NAMES if "prompt_tokens" in usage or "input_tokens" not in usage else _RESPONSES_NAMES
+    prompt = _count(usage, names[0], notes)
+    completion = _count(usage, names[1], notes)
     total = _count(usage, "total_tokens", notes)
     if "total_tokens" not in usage and prompt is not None and completion is not None:
         total = prompt + completion
@@ -40,8 +43,8 @@ def _read_counts(usage: dict[str, Any], notes: list[str], raw: str | None) -> Us
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=total,
-        cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens", notes),
-        reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens", notes),
+        cached_tokens=_count(usage.get(names[2]), "cached_tokens", notes),
+        reasoning_tokens=_count(usage.get(names[3]), "reasoning_tokens", notes),
         raw=raw,
     )
 
