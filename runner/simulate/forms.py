@@ -227,8 +227,10 @@ def _items(choice: dict[str, Any], name: str) -> list[dict[str, Any]]:
         parts.append({"type": "output_text", "text": text, "annotations": [], "logprobs": entries})
     if refusal := message.get("refusal"):
         parts.append({"type": "refusal", "refusal": refusal})
-    for call in message.get("tool_calls") or ():
-        items.append({"type": "function_call", "id": f"fc_{name}", "call_id": call["id"], **call["function"]})
+    items.extend(
+        {"type": "function_call", "id": f"fc_{name}", "call_id": call["id"], **call["function"]}
+        for call in message.get("tool_calls") or ()
+    )
     if parts or not items:
         said = {"type": "message", "id": f"msg_{name}", "role": "assistant", "status": "completed", "content": parts}
         items.append(said)
