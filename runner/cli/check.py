@@ -48,7 +48,9 @@ async def _check(config: RunConfig) -> Probe:
     refuse_unavailable(config)
     async with connect(config, read_api_key(config), log_path=None) as transport:
         name = "max_completion_tokens" if "max_completion_tokens" in config.request.params else "max_tokens"
-        target = Target(config.model.name or "", config.model.path or "/chat/completions", name)
+        # The test asks a chat; a path given for another shape is not one for chat.
+        own_path = config.model.path if config.request.endpoint in ("chat", "logprobs") else None
+        target = Target(config.model.name or "", own_path or "/chat/completions", name)
         return await probe(transport, target)
 
 

@@ -75,8 +75,9 @@ def test_prompts_in_arrays(prompt: Any, prompts: int, n: int, tiny_gguf: Path, t
     for row in rows:
         (choice,) = [choice for choice in row["said"]["choices"] if choice["index"] == row["choice"]]
         assert (row["text"], row["status"]) == (choice["text"], "truncated")
-        # It gives none for an answer whose bytes are no character yet, and no text either.
-        assert (row["tokens"] is None) == (choice["logprobs"] is None) == (choice["text"] == "")
+        assert (row["tokens"] is None) == (choice["logprobs"] is None)
+        # It may give none for an answer whose bytes are no character yet; then there is no text either.
+        assert row["tokens"] or row["text"] == ""
         assert (row["usage_json"] is not None) == (row["choice"] == 0)
 
 
