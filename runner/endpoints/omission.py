@@ -10,7 +10,7 @@ from runner.jsontext import loads
 
 if TYPE_CHECKING:
     from runner.endpoints import Endpoint
-    from runner.records import Request
+    from runner.records import Output, Request
 
 # In JSON a quote inside a text is escaped, so that these names with their quotes can be nothing but keys.
 _DELIVERED = re.compile(rb'"logprob"\s*:|"token_logprobs"\s*:\s*\[')
@@ -21,7 +21,8 @@ def find_omission(endpoint: Endpoint, request: Request, answer: bytes) -> Unsupp
     """Return the error that an accepted answer without the log probabilities its request asked for is; else null.
 
     An answer without text (a refusal, a tool call, nothing at all) has no tokens to be given probabilities: it shows
-    nothing. An answer that has them is told by a glance at its bytes; nothing is parsed then.
+    nothing. Nor does one of broken characters alone: llama.cpp gives none for tokens that never made up a whole one. An
+    answer that has them is told by a glance at its bytes; nothing is parsed then.
     """
     if _ASKED not in request.body or _DELIVERED.search(answer):
         return None
@@ -33,10 +34,15 @@ def find_omission(endpoint: Endpoint, request: Request, answer: bytes) -> Unsupp
     except ValueError:
         return None
     outputs = [output for case in parsed.outputs for output in case]
-    if not any(output.text and output.status in ("ok", "truncated") and not output.tool_calls for output in outputs):
+    if not any(_has_tokens(output) for output in outputs):
         return None
     return UnsupportedError(
         "the server left out the log probabilities that the request asked for: "
         f"its answer at {request.path} has a text and no logprobs",
         hint="its text is kept; request.on_unsupported: adapt, in a new run, goes on without log probabilities",
     )
+
+
+def _has_tokens(output: Output) -> bool:
+    text = (output.text or "").strip("\ufffd")
+    return bool(text) and output.status in ("ok", "truncated") and not output.tool_calls

@@ -90,6 +90,7 @@ def test_a_text_without_what_was_asked_for_is_an_omission(endpoint: str, asked: 
         ("chat", CHAT, chat(content=None, refusal="No.")),
         ("chat", CHAT, chat(content="calling", tool_calls=[{"id": "c"}])),
         ("completions", COMPLETION, completion("")),
+        ("completions", COMPLETION, completion("\ufffd\ufffd")),
         ("completions", COMPLETION, completion("x", finish_reason="content_filter")),
         ("completions", COMPLETION, completion("x", error={"message": "upstream died"})),
         # what is no answer at all is not judged here

@@ -76,9 +76,17 @@ def test_prompts_in_arrays(prompt: Any, prompts: int, n: int, tiny_gguf: Path, t
         (choice,) = [choice for choice in row["said"]["choices"] if choice["index"] == row["choice"]]
         assert (row["text"], row["status"]) == (choice["text"], "truncated")
         assert (row["tokens"] is None) == (choice["logprobs"] is None)
-        # It may give none for an answer whose bytes are no character yet; then there is no text either.
-        assert row["tokens"] or row["text"] == ""
+        # It gives none for an answer whose bytes never made up a character.
+        assert row["tokens"] or not row["text"].strip("\ufffd")
         assert (row["usage_json"] is not None) == (row["choice"] == 0)
+
+
+def test_an_answer_of_broken_characters_alone_is_no_omission(tiny_gguf: Path, tmp_path: Path) -> None:
+    params = {"temperature": 0, "max_tokens": 4, "logprobs": 1}
+    request = {"endpoint": "completions", "prompt": "C", "params": params, "on_unsupported": "fail"}
+    summary, rows = run_on(tiny_gguf, tmp_path, request, questions(2))
+    assert [(row["tokens"], row["text"].strip("\ufffd")) for row in rows] == [(None, "")] * 2
+    assert summary.warnings == []
 
 
 def test_responses(tiny_gguf: Path, tmp_path: Path) -> None:
