@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from runner.pipeline import RunOptions, Where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from runner.config import RunConfig
     from runner.pipeline import RunSummary
@@ -25,24 +27,26 @@ def run(
     `overrides` are `KEY=VALUE` texts as after `--set`. `run_dir` names the run folder; an existing one is continued.
     Raises RunnerError for whatever prevents the run from beginning. Not for use inside a running event loop: `arun`.
     """
-    loaded, options = _load(config, overrides, run_dir)
-    return pipeline.run(loaded, options)
+    loaded, options, naming_places = _load(config, overrides, run_dir)
+    with naming_places:
+        return pipeline.run(loaded, options)
 
 
 async def arun(
     config: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = (), run_dir: str | Path | None = None
 ) -> RunSummary:
     """Do what `run` does, inside an event loop of asyncio. Cancelling it drains nothing, and loses nothing durable."""
-    loaded, options = _load(config, overrides, run_dir)
-    return await pipeline.arun(loaded, options)
+    loaded, options, naming_places = _load(config, overrides, run_dir)
+    with naming_places:
+        return await pipeline.arun(loaded, options)
 
 
 def _load(
     config: str | Path | Mapping[str, Any], overrides: Sequence[str], run_dir: str | Path | None
-) -> tuple[RunConfig, RunOptions]:
+) -> tuple[RunConfig, RunOptions, AbstractContextManager[None]]:
     where = Where(run_dir=Path(run_dir) if run_dir is not None else None)
     if isinstance(config, str | Path):
         loaded = load_config(Path(config), overrides=overrides)
-        return loaded.config, RunOptions(where=where, warnings=tuple(loaded.warnings))
+        return loaded.config, RunOptions(where=where, warnings=tuple(loaded.warnings)), loaded.naming_places()
     plain = config_from_dict(dict(config), Path.cwd(), overrides=overrides)
-    return plain, RunOptions(where=where, warnings=tuple(warnings(plain)))
+    return plain, RunOptions(where=where, warnings=tuple(warnings(plain))), nullcontext()

@@ -18,7 +18,7 @@ RunnerError                       code, message, hint; `exit_code` of the comman
     ├── (ends the row)                BadRequestError ContextLengthError NotFoundError RequestTooLargeError
     │                                 RedirectError BodyTooLargeError PermissionDeniedError NoChoicesError
     │                                 MissingChoiceError CancelledError RunStoppedError ParseError
-    └── (stops the run)               AuthError ModelNotFoundError QuotaError
+    └── (stops the run)               AuthError ModelNotFoundError QuotaError UnsupportedError
 
 `error_kind` is the class name without `Error`, in snake_case, so the tree, the column
 and the documents share one vocabulary.
@@ -277,6 +277,13 @@ class ModelNotFoundError(RequestError):
 
 class QuotaError(RequestError):
     """Credit, quota or spend limit is used up."""
+
+    action = Action.STOP_RUN
+    resend = True
+
+
+class UnsupportedError(RequestError):
+    """The server answers and silently leaves out what was asked for. The answer itself is kept as an ok row."""
 
     action = Action.STOP_RUN
     resend = True

@@ -34,7 +34,8 @@ def check(
     request is answered, 5 when the server refuses, 6 when it cannot be reached.
     """
     loaded = load_config(config, overrides=overrides or ())
-    found = anyio.run(_check, loaded.config, backend="asyncio")
+    with loaded.naming_places():
+        found = anyio.run(_check, loaded.config, backend="asyncio")
     if as_json:
         facts = {"server": server_name(loaded.config), "model": loaded.config.model.name}
         print_json({**facts, "requests": found.requests, "checks": [asdict(one) for one in found.checks]})
@@ -47,7 +48,9 @@ async def _check(config: RunConfig) -> Probe:
     refuse_unavailable(config)
     async with connect(config, read_api_key(config), log_path=None) as transport:
         name = "max_completion_tokens" if "max_completion_tokens" in config.request.params else "max_tokens"
-        target = Target(config.model.name or "", config.model.path or "/chat/completions", name)
+        # The test asks a chat; a path given for another shape is not one for chat.
+        own_path = config.model.path if config.request.endpoint in ("chat", "logprobs") else None
+        target = Target(config.model.name or "", own_path or "/chat/completions", name)
         return await probe(transport, target)
 
 

@@ -79,11 +79,13 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     where = Where(run_dir, run_id, new)
     for warning in loaded.warnings:
         say(f"warning: {warning}")
-    if dry_run:
-        _show_rehearsal(loaded.config, where, as_json=as_json)
-        return
-    options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
-    _finish(_run(loaded.config, options), as_json=as_json)
+    with loaded.naming_places():
+        if dry_run:
+            _show_rehearsal(loaded.config, where, as_json=as_json)
+            return
+        options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
+        summary = _run(loaded.config, options)
+    _finish(summary, as_json=as_json)
 
 
 def resume(

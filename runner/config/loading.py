@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,10 @@ from runner.config.paths import with_absolute_paths
 from runner.config.places import Document, Finding, Source, dotted, problems
 from runner.config.python_values import read_values
 from runner.config.rules import rule_findings
-from runner.errors import ConfigError
+from runner.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runner.config.models import RunConfig
     from runner.config.places import KeyPath, Place
@@ -41,6 +42,15 @@ class LoadedConfig:
         while key_path and key_path not in by_name:
             key_path = key_path.rpartition(".")[0]
         return by_name[key_path].text
+
+    @contextlib.contextmanager
+    def naming_places(self) -> Iterator[None]:
+        """Let what is found wrong with single keys later (ConfigError) be told with file and line, too."""
+        try:
+            yield
+        except ConfigError as error:
+            placed = [Problem(self.where(one.where), f"{one.where}: {one.message}", one.hint) for one in error.problems]
+            raise ConfigError(placed) from error
 
 
 def load_config(path: str | Path, *, overrides: Sequence[str] = ()) -> LoadedConfig:

@@ -126,10 +126,14 @@ class Request(_Section):
     )
     messages: str | list[dict[str, Any]] | None = Field(
         default=None,
-        description="For chat: a list of messages, or one template that is exactly {{ column }} for a whole list.",
+        description="For chat, logprobs and responses: a list of messages, or one template that is exactly "
+        "{{ column }} for a whole list.",
     )
-    prompt: Any = Field(default=None, description="For completions: the prompt.")
-    input: Any = Field(default=None, description="For embeddings and responses: the input.")
+    prompt: str | list[Any] | None = Field(
+        default=None,
+        description="For completions: a text, a list of texts, a list of token ids, or a list of such lists.",
+    )
+    input: Any = Field(default=None, description="For embeddings: the input.")
     context: Any = Field(default=None, description="For loglikelihood: the text that is given.")
     continuations: Any = Field(default=None, description="For loglikelihood: the texts whose likelihood is measured.")
     params: dict[str, Any] = Field(

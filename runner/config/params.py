@@ -1,7 +1,10 @@
-"""Owns what is known about the parameters of a chat request: types, documented ranges, and who documents them.
+"""Owns what is known about the parameters of a request: types, documented ranges, and who documents them.
 
 A wrong type is an error. A value out of the documented range is a warning: the server decides. Parameters that are
-not in the table pass, as does any text that is a template, whose type is known only when a row is rendered.
+not in the endpoint's table pass, as does any text that is a template, whose type is known only when a row is rendered.
+
+Descriptions of one API disagree (a temperature of 0 to 1, of 0 to 2, of more than 0 and less than 2): the range here is
+the widest that is documented, ends included, and its source the one that documents it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from runner.config.models import RunConfig
 
 OPENAI = "OpenAI API reference"
+ROUTERS = "completions API of model routers"
 VLLM = "vLLM documentation"
 
 WHOLE, NUMBER, FLAG, TEXT = "a whole number", "a number", "true or false", "a text"
@@ -79,41 +83,127 @@ CHAT_PARAMS = {
     "top_k": Param((WHOLE,), -1, source=VLLM),
 }
 
+# Gateways serve completions with the parameters of chat; log probabilities are a number here, a flag there.
+COMPLETIONS_PARAMS = {
+    **CHAT_PARAMS,
+    "best_of": Param((WHOLE,), 1, 20),
+    "echo": Param((FLAG,)),
+    "logprobs": Param((WHOLE, FLAG), 0, 20, source=ROUTERS),
+    "suffix": Param((TEXT,)),
+    "top_logprobs": Param((WHOLE,), 0, 20, source=ROUTERS),
+    "use_beam_search": Param((FLAG,), source=VLLM),
+}
+
+RESPONSES_PARAMS = {
+    "background": Param((FLAG,)),
+    "conversation": Param((TEXT, MAPPING)),
+    "include": Param((TEXTS,)),
+    "instructions": Param((TEXT, LIST)),
+    "max_output_tokens": Param((WHOLE,)),
+    "max_tool_calls": Param((WHOLE,)),
+    "metadata": Param((MAPPING,), most=16),
+    "parallel_tool_calls": Param((FLAG,)),
+    "previous_response_id": Param((TEXT,)),
+    "prompt": Param((MAPPING,)),
+    "prompt_cache_key": Param((TEXT,)),
+    "reasoning": Param((MAPPING,)),
+    "safety_identifier": Param((TEXT,)),
+    "service_tier": Param((TEXT,)),
+    "store": Param((FLAG,)),
+    "stream_options": Param((MAPPING,)),
+    "temperature": Param((NUMBER,), 0, 2),
+    "text": Param((MAPPING,)),
+    "tool_choice": Param((TEXT, MAPPING)),
+    "tools": Param((LIST,)),
+    "top_logprobs": Param((WHOLE,), 0, 20),
+    "top_p": Param((NUMBER,), 0, 1),
+    "truncation": Param((TEXT,)),
+    "user": Param((TEXT,)),
+}
+
+PARAMS = {
+    "chat": CHAT_PARAMS,
+    "logprobs": CHAT_PARAMS,
+    "completions": COMPLETIONS_PARAMS,
+    "responses": RESPONSES_PARAMS,
+}
+
 # The run decides these; a second value in the body would break how answers are read or what identifies them.
-_OWN_KEYS = {"messages": "request.messages", "model": "model.name", "stream": "request.stream"}
-_CHAT_ENDPOINTS = ("chat", "logprobs")
+_MESSAGES = {"messages": "request.messages", "model": "model.name", "stream": "request.stream"}
+_OWN_KEYS = {
+    "completions": {"prompt": "request.prompt", "model": "model.name", "stream": "request.stream"},
+    "responses": {"input": "request.messages", "model": "model.name", "stream": "request.stream"},
+}
+# What other descriptions of these APIs count among the parameters, and what the responses endpoint calls otherwise.
+_ELSEWHERE = {
+    "timeout": "request.timeout_s",
+    "extra_headers": "model.headers",
+    "extra_body": "request.extra_body",
+    "extra_params": "request.extra_body",
+}
+_IN_RESPONSES = {
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning: {effort: …}",
+    "response_format": "text: {format: …}",
+    "logprobs": "include: [message.output_text.logprobs]",
+    "n": "request.repeats",
+}
 _TEMPLATE = re.compile(r"\{\{|\{%")
 
 
 def param_findings(request: dict[str, Any]) -> list[Finding]:
     """Return what is wrong with `params` and `extra_body` of a request section as it was read, types unchecked."""
     findings = []
+    endpoint = request.get("endpoint", "chat")
+    own = _OWN_KEYS.get(endpoint, _MESSAGES) if isinstance(endpoint, str) else _MESSAGES
     for section in ("params", "extra_body"):
         values = request.get(section)
-        for name in _OWN_KEYS.keys() & (values if isinstance(values, dict) else {}):
+        for name in own.keys() & (values if isinstance(values, dict) else {}):
             path = ("request", section, name)
-            findings.append(Finding(path, "the run sets this itself", f"write {_OWN_KEYS[name]}"))
-    params = request.get("params")
-    if request.get("endpoint", "chat") in _CHAT_ENDPOINTS and isinstance(params, dict):
-        for name in CHAT_PARAMS.keys() & params:
-            findings += _type_findings(name, params[name])
+            findings.append(Finding(path, "the run sets this itself", f"write {own[name]}"))
+    params, known = request.get("params"), PARAMS.get(endpoint) if isinstance(endpoint, str) else None
+    if known and isinstance(params, dict):
+        for name in known.keys() & params:
+            findings += _type_findings(name, params[name], known[name])
     return findings
 
 
 def warnings(config: RunConfig) -> list[str]:
     """Return what is allowed but probably not meant, each with its key."""
     request = config.request
-    if request.endpoint not in _CHAT_ENDPOINTS:
+    known = PARAMS.get(request.endpoint)
+    if known is None:
         return []
-    found = [warning for name, value in request.params.items() for warning in _doubts(name, value)]
-    logprobs = request.params.get("logprobs")
-    if request.params.get("top_logprobs") and logprobs in (None, False) and request.endpoint == "chat":
+    elsewhere = _IN_RESPONSES if request.endpoint == "responses" else {}
+    found = []
+    for name, value in request.params.items():
+        if name in known:
+            found += _doubts(name, value, known[name])
+        else:
+            found += _strangeness(name, known, _ELSEWHERE | elsewhere)
+    return [*found, *_contradictions(request.endpoint, request.params)]
+
+
+def _contradictions(endpoint: str, params: dict[str, Any]) -> list[str]:
+    found = []
+    logprobs, top = params.get("logprobs"), params.get("top_logprobs")
+    if top and endpoint == "chat" and logprobs in (None, False):
         found.append(f"request.params.top_logprobs: needs logprobs: true beside it ({OPENAI}); the server decides")
+    if endpoint == "logprobs" and logprobs is False:
+        found.append("request.params.logprobs: the endpoint logprobs always sends true")
+    if top and endpoint == "responses" and not params.get("include"):
+        found.append(
+            "request.params.top_logprobs: needs include: [message.output_text.logprobs] beside it "
+            f"({OPENAI}); the server decides"
+        )
+    best_of, n = params.get("best_of"), params.get("n", 1)
+    if endpoint == "completions" and _is_whole(best_of) and _is_whole(n) and best_of < n:
+        found.append(f"request.params.best_of: {best_of} is less than n, {n} ({OPENAI}); the server decides")
     return found
 
 
-def _type_findings(name: str, value: Any) -> list[Finding]:
-    param = CHAT_PARAMS[name]
+def _type_findings(name: str, value: Any, param: Param) -> list[Finding]:
     path = ("request", "params", name)
     if value is None or _is_template(value):
         return []
@@ -121,15 +211,21 @@ def _type_findings(name: str, value: Any) -> list[Finding]:
         return [Finding(path, f"expected {' or '.join(param.kinds)}, found {shown(value)}")]
     if name == "n" and value < 1:
         return [Finding(path, f"expected 1 or more, found {shown(value)}", "each answer asked for is a row")]
+    if name == "background" and value:
+        return [Finding(path, "the answer would come later, elsewhere", "a run takes it from the request's own reply")]
     return []
 
 
-def _doubts(name: str, value: Any) -> list[str]:
+def _strangeness(name: str, known: dict[str, Param], elsewhere: dict[str, str]) -> list[str]:
     key = f"request.params.{shown_key(name)}"
-    param = CHAT_PARAMS.get(name)
-    if param is None:
-        close = get_close_matches(name, CHAT_PARAMS, n=1, cutoff=0.85)
-        return [f'{key}: not a known parameter, sent as it is; did you mean "{close[0]}"?'] if close else []
+    if name in elsewhere:
+        return [f"{key}: not a parameter of this endpoint, sent as it is; did you mean {elsewhere[name]}?"]
+    close = get_close_matches(name, known, n=1, cutoff=0.85)
+    return [f'{key}: not a known parameter, sent as it is; did you mean "{close[0]}"?'] if close else []
+
+
+def _doubts(name: str, value: Any, param: Param) -> list[str]:
+    key = f"request.params.{shown_key(name)}"
     doubts = []
     outside = [number for number in _numbers(value) if not _within(number, param)]
     if outside:

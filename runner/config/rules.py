@@ -30,6 +30,15 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# The keys below request that hold what is asked, by endpoint.
+_CONTENT_KEYS: dict[str, tuple[str, ...]] = {
+    "chat": ("messages",),
+    "logprobs": ("messages",),
+    "responses": ("messages",),
+    "completions": ("prompt",),
+    "embeddings": ("input",),
+    "loglikelihood": ("context", "continuations"),
+}
 _ONE_COLUMN = re.compile(r"\s*\{\{-?\s*[A-Za-z_][A-Za-z0-9_]*\s*-?\}\}\s*", re.ASCII)
 
 
@@ -165,6 +174,45 @@ def _messages(values: Any) -> Iterator[Finding]:
         yield Finding(("request", "messages"), message, 'e.g. [{role: user, content: "{{ question }}"}]')
 
 
+def _contents(values: Any) -> Iterator[Finding]:
+    """Find what is asked with a key that the endpoint does not read; which key is missing only the dataset tells."""
+    request = value_at(values, ("request",))
+    if not isinstance(request, dict):
+        return
+    endpoint = request.get("endpoint", "chat")
+    own = _CONTENT_KEYS.get(endpoint) if isinstance(endpoint, str) else None
+    if own is None:
+        return
+    for name in dict.fromkeys(key for keys in _CONTENT_KEYS.values() for key in keys):
+        if name not in own and request.get(name) is not None:
+            hint = f"{endpoint} reads {' and '.join(f'request.{key}' for key in own)}; keep that and remove this"
+            yield Finding(("request", name), f"is not used by the endpoint {endpoint}", hint)
+
+
+def _prompt(values: Any) -> Iterator[Finding]:
+    prompt = value_at(values, ("request", "prompt"))
+    if not isinstance(prompt, list):
+        return
+    if not prompt:
+        yield Finding(("request", "prompt"), "the list is empty", 'e.g. "{{ question }}"')
+    kinds = {_prompt_kind(item) for item in prompt}
+    if None in kinds or len(kinds) > 1:
+        message = "expected a text, a list of texts, a list of token ids, or a list of lists of token ids"
+        yield Finding(("request", "prompt"), message, 'e.g. "{{ question }}"')
+
+
+def _prompt_kind(item: Any) -> str | None:
+    if isinstance(item, str):
+        return "text"
+    if _is_token(item):
+        return "token"
+    return "tokens" if isinstance(item, list) and item and all(_is_token(token) for token in item) else None
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _params(values: Any) -> Iterator[Finding]:
     request = value_at(values, ("request",))
     yield from param_findings(request) if isinstance(request, dict) else ()
@@ -199,6 +247,8 @@ _RULES = (
     _headers,
     _credentials,
     _messages,
+    _contents,
+    _prompt,
     _params,
     _counts,
     _waits,

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from runner.config.credentials import is_credential_field
 from runner.config.models import RunConfig
-from runner.config.params import CHAT_PARAMS
+from runner.config.params import PARAMS
 from runner.config.places import dotted
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def _home(name: str) -> str:
 
 @cache
 def _homes() -> dict[str, list[str]]:
-    """Return the sections that a key may stand in, by key; the parameters of a chat request too."""
-    homes: dict[str, list[str]] = {name: ["request.params"] for name in CHAT_PARAMS}
+    """Return the sections that a key may stand in, by key; the parameters of a request too."""
+    homes: dict[str, list[str]] = {name: ["request.params"] for known in PARAMS.values() for name in known}
 
     def visit(section: Any, path: KeyPath) -> None:
         for key, annotation in _keys(section).items():

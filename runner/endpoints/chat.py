@@ -8,22 +8,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.endpoints.logprobs import read_chat_logprobs
-from runner.endpoints.usage import read_usage
-from runner.errors import MissingChoiceError, NoChoicesError, kind_of
+from runner.endpoints.answers import missing_choice, parsed_from, status_of, text_or_none
+from runner.endpoints.logprobs import read_logprobs
+from runner.errors import NoChoicesError
 from runner.jsontext import describe, dumps, loads
-from runner.records import Output, Parsed
+from runner.records import Output
 
 if TYPE_CHECKING:
     from runner.errors import RequestError
+    from runner.records import Parsed
 
 PATH = "/chat/completions"
 
-_STATUS_BY_FINISH = {"length": "truncated", "max_tokens": "truncated", "content_filter": "content_filter"}
 _DEFAULT_COMPLETION_TOKENS = 512
-_ABOUT = ("model", "id", "system_fingerprint", "service_tier")
 # A message with nothing but these holds a text and no more.
 _PLAIN = frozenset({"role", "content"})
+_DEFAULT_TOP_LOGPROBS = 5
+
+
+def compose(messages: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the body, but for the model, of messages and parameters; all of it may hold templates."""
+    return {"messages": messages, **params}
+
+
+def compose_with_logprobs(messages: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the body with log probabilities asked for whatever the parameters say, with 5 alternatives by default."""
+    return {"messages": messages, "top_logprobs": _DEFAULT_TOP_LOGPROBS, **params, "logprobs": True}
+
+
+def asks_for_logprobs(body: dict[str, Any]) -> bool:
+    """Say whether a body asks for log probabilities; one whose flag is a template may."""
+    return body.get("logprobs") not in (None, False)
+
+
+def longest_answer(body: dict[str, Any]) -> int | None:
+    """Return the most tokens that one answer may have; null where the body does not say."""
+    longest = body.get("max_completion_tokens") or body.get("max_tokens")
+    return longest if isinstance(longest, int) else None
 
 
 def choices_wanted(body: dict[str, Any]) -> int:
@@ -34,8 +55,8 @@ def choices_wanted(body: dict[str, Any]) -> int:
 
 def reserve_tokens(body: dict[str, Any], size_bytes: int) -> int:
     """Estimate the tokens a request will be charged: four bytes a prompt token, and the longest answer it allows."""
-    longest = body.get("max_completion_tokens") or body.get("max_tokens")
-    completion = longest if isinstance(longest, int) else _DEFAULT_COMPLETION_TOKENS
+    longest = longest_answer(body)
+    completion = _DEFAULT_COMPLETION_TOKENS if longest is None else longest
     return size_bytes // 4 + completion * choices_wanted(body)
 
 
@@ -56,22 +77,12 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
         raise ValueError("the answer has no choices")
     notes = [note] if note else []
     outputs = _read_choices(value["choices"], choices, notes)
-    model, own_id, fingerprint, tier = map(value.get, _ABOUT)
-    return Parsed(
-        outputs=(outputs,) * cases,
-        usage=read_usage(value, notes),
-        served_model=model if type(model) is str else None,
-        response_id=own_id if type(own_id) is str else None,
-        created=_seconds(value.get("created")),
-        system_fingerprint=fingerprint if type(fingerprint) is str else None,
-        service_tier=tier if type(tier) is str else None,
-        notes=tuple(notes),
-    )
+    return parsed_from(value, (outputs,) * cases, notes)
 
 
 def _read_choices(choices: list[Any], wanted: int, notes: list[str]) -> tuple[Output, ...]:
     if len(choices) == wanted == 1 and type(choices[0]) is dict and choices[0].get("index", 0) == 0:
-        return (_read_choice(choices[0], 0, notes),)  # what nearly every answer is
+        return (read_choice(choices[0], 0, notes),)  # what nearly every answer is
     by_index: dict[int, Output] = {}
     for position, choice in enumerate(choices):
         if not isinstance(choice, dict):
@@ -80,14 +91,15 @@ def _read_choices(choices: list[Any], wanted: int, notes: list[str]) -> tuple[Ou
         index = choice.get("index")
         if type(index) is not int or index < 0 or index in by_index or index >= max(wanted, len(choices)):
             index = position if position not in by_index else max(by_index) + 1
-        by_index[index] = _read_choice(choice, index, notes)
+        by_index[index] = read_choice(choice, index, notes)
     if len(by_index) > wanted:
         notes.append(f"{len(by_index)} choices for {wanted} asked for")
     count = max(wanted, max(by_index, default=-1) + 1)
-    return tuple(by_index.get(index) or _missing(index) for index in range(count))
+    return tuple(by_index.get(index) or missing_choice(index) for index in range(count))
 
 
-def _read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output:
+def read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output:
+    """Read one choice that has a message; what is odd about it goes into `notes`."""
     message = choice.get("message")
     if not isinstance(message, dict):
         message = {}
@@ -100,10 +112,10 @@ def _read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output
     if error:  # some routers put an upstream failure into the choice
         message_text = describe(error, 500)
         return Output(index, "failed", text, finish_reason=finish, error_kind="server", error_message=message_text)
-    status = _STATUS_BY_FINISH.get(finish or "", "ok")
+    status = status_of(finish)
     logprobs = choice.get("logprobs")
     if logprobs is not None:
-        logprobs = read_chat_logprobs(logprobs, notes)
+        logprobs = read_logprobs(logprobs, notes)
     if message.keys() <= _PLAIN:
         return Output(index, status, text, finish_reason=finish, logprobs=logprobs)
     refusal = _refusal(message.get("refusal"))
@@ -111,7 +123,7 @@ def _read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output
         choice=index,
         status="refused" if refusal and status == "ok" else status,
         text=text,
-        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
+        reasoning=text_or_none(message.get("reasoning_content")) or text_or_none(message.get("reasoning")),
         refusal=refusal,
         tool_calls=_tool_calls(message),
         finish_reason=finish,
@@ -120,27 +132,10 @@ def _read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output
     )
 
 
-def _missing(index: int) -> Output:
-    return Output(
-        choice=index,
-        status="failed",
-        error_kind=kind_of(MissingChoiceError),
-        error_message="the server returned fewer choices than were asked for",
-    )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _seconds(value: Any) -> int | None:
-    return int(value) if type(value) in {int, float} and 0 < value < 2**33 else None
-
-
 def _content(content: Any) -> str | None:
     if isinstance(content, list):  # content parts, as some servers answer in the shape of a request
         return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return _text(content)
+    return text_or_none(content)
 
 
 def _refusal(value: Any) -> str | None:
@@ -156,4 +151,4 @@ def _tool_calls(message: dict[str, Any]) -> str | None:
 
 def _transcript(message: dict[str, Any]) -> str | None:
     audio = message.get("audio")
-    return _text(audio.get("transcript")) if isinstance(audio, dict) else None
+    return text_or_none(audio.get("transcript")) if isinstance(audio, dict) else None

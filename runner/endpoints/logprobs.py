@@ -1,11 +1,15 @@
-"""Owns reading log probabilities: the chat shape (`logprobs.content[…]`) into flat lists by position.
+"""Owns reading log probabilities, in the shape of chat and in that of completions, into flat lists by position.
 
-Shape: OpenAI API reference, chat completion object, `choices[].logprobs.content[]` with `token`, `logprob`, `bytes` and
-`top_logprobs[]`. llama.cpp adds an `id` to each entry; a sampled token need not be among its top list.
+Shapes, both of the OpenAI API reference. Chat: `choices[].logprobs.content[]` with `token`, `logprob`, `bytes` and
+`top_logprobs[]`; llama.cpp adds an `id` to each entry and answers completions like this too; a sampled token need not
+be among its top list. Completions: `tokens`, `token_logprobs`, `top_logprobs` (an object token → value for each token)
+and `text_offset`, side by side; with `echo` the first token has no value and no alternatives. Together's servers answer
+chat like this too. `text_offset` is not read: servers disagree on where it begins, and the tokens say the same.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from runner.jsontext import describe
@@ -13,6 +17,19 @@ from runner.records import Logprobs
 
 _MAX_FLOAT32 = 3.4028234663852886e38
 _INFINITIES = (float("inf"), float("-inf"))
+# How completions write a token that is no text: OpenAI's servers as escaped bytes, vLLM (on demand) as its number.
+_ESCAPED = re.compile(r"bytes:(?=.*\\x[0-9a-f]{2})", re.DOTALL)
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+_NUMBERED = re.compile(r"token_id:[0-9]+")
+
+
+def read_logprobs(logprobs: Any, notes: list[str]) -> Logprobs | None:
+    """Return the flat lists of either shape, or null where the answer has none; what is odd is noted."""
+    if not isinstance(logprobs, dict):
+        return None
+    if isinstance(logprobs.get("tokens"), list) or isinstance(logprobs.get("token_logprobs"), list):
+        return _read_side_by_side(logprobs, notes)
+    return read_chat_logprobs(logprobs, notes)
 
 
 def read_chat_logprobs(logprobs: Any, notes: list[str]) -> Logprobs | None:
@@ -35,6 +52,44 @@ def read_chat_logprobs(logprobs: Any, notes: list[str]) -> Logprobs | None:
         top_tokens=[[_token(top) for top in top_list] for top_list in tops],
         top_logprobs=[[_float32(top.get("logprob")) for top in top_list] for top_list in tops],
     )
+
+
+def _read_side_by_side(logprobs: dict[str, Any], notes: list[str]) -> Logprobs:
+    values, tops = _list(logprobs.get("token_logprobs")), _list(logprobs.get("top_logprobs"))
+    tokens = _list(logprobs.get("tokens")) or [None] * len(values)
+    count = len(tokens)
+    if len(values) != count or (tops and len(tops) != count):
+        notes.append(f"log probabilities of {len(values)} and alternatives of {len(tops)} for {count} tokens")
+    alternatives = [_alternatives(top) for top in _exactly(tops, count)]
+    texts = [_token({"token": token}) for token in tokens]
+    return Logprobs(
+        tokens=texts,
+        token_bytes=[_bytes_of_text(text) for text in texts],
+        token_logprobs=[_float32(value) for value in _exactly(values, count)],
+        top_tokens=[[token for token, _ in pairs] for pairs in alternatives],
+        top_logprobs=[[_float32(value) for _, value in pairs] for pairs in alternatives],
+    )
+
+
+def _alternatives(top: Any) -> list[tuple[str, Any]]:
+    if isinstance(top, dict):
+        return list(top.items())
+    return [(_token(one), one.get("logprob")) for one in _list(top) if isinstance(one, dict)]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _exactly(values: list[Any], count: int) -> list[Any]:
+    return (values + [None] * (count - len(values)))[:count]
+
+
+def _bytes_of_text(token: str) -> bytes | None:
+    if _ESCAPED.match(token):
+        text = token.removeprefix("bytes:").encode("utf-8", "replace")
+        return _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text)
+    return None if "\ufffd" in token or _NUMBERED.fullmatch(token) else token.encode("utf-8", "replace")
 
 
 def _tops(entry: dict[str, Any]) -> list[dict[str, Any]]:

@@ -45,6 +45,13 @@ class Template:
     render: Callable[[Mapping[str, Any]], Any]
     pieces: tuple[Piece, ...]
 
+    @classmethod
+    def varying(
+        cls, columns: tuple[str, ...], render: Callable[[Mapping[str, Any]], Any], *, certain: bool
+    ) -> Template:
+        """Return a template all of which depends on the row."""
+        return cls(columns, certain, render, (lambda values: dumps(render(values), option=OPT_SORT_KEYS),))
+
     @property
     def constant(self) -> bool:
         """Whether it is the same for every row."""
@@ -131,10 +138,6 @@ def _constant(value: Any) -> Template:
     return Template((), certain=True, render=lambda _: value, pieces=(dumps(value, option=OPT_SORT_KEYS),))
 
 
-def _varying(columns: tuple[str, ...], render: Callable[[Mapping[str, Any]], Any], *, certain: bool) -> Template:
-    return Template(columns, certain, render, (lambda values: dumps(render(values), option=OPT_SORT_KEYS),))
-
-
 def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
     """Join constant pieces that follow each other."""
     merged: list[Piece] = []
@@ -154,12 +157,12 @@ def _compile_text(text: str, where: str) -> Template:
         exact = _EXACT.match(text)
         if exact:
             column = exact.group(1)
-            return _varying((column,), _column_render(column, where), certain=True)
+            return Template.varying((column,), _column_render(column, where), certain=True)
         pieces = _plain_pieces(tree)
         columns = tuple(sorted(meta.find_undeclared_variables(tree)))
         if pieces is not None:
-            return _varying(columns, _joined(pieces, where), certain=True)
-        return _varying(columns, _jinja_render(_ENVIRONMENT.from_string(text), where), certain=False)
+            return Template.varying(columns, _joined(pieces, where), certain=True)
+        return Template.varying(columns, _jinja_render(_ENVIRONMENT.from_string(text), where), certain=False)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             f"{where}: the template cannot be read: {error.message} (line {error.lineno} of the text)",

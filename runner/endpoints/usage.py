@@ -9,8 +9,8 @@ from runner.records import Usage
 
 _MAX_INT64 = 2**63 - 1
 _NO_USAGE = Usage()
-_TOTALS = ("prompt_tokens", "completion_tokens", "total_tokens")
-_DETAILS = ("prompt_tokens_details", "completion_tokens_details")
+_CHAT = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
+_RESPONSES = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
 
 
 def count_tokens(body: Any) -> Usage:
@@ -22,7 +22,7 @@ def count_tokens(body: Any) -> Usage:
 def read_usage(body: Any, notes: list[str]) -> Usage:
     """Return the usage of an answer; what is missing is null, what is no count is null with a note.
 
-    Field names are those of the OpenAI API reference (chat completion object, `usage`).
+    Field names are those of the OpenAI API reference: the chat completion object's `usage`, or the response object's.
     """
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
@@ -33,16 +33,16 @@ def read_usage(body: Any, notes: list[str]) -> Usage:
 
 
 def _read_counts(usage: dict[str, Any], notes: list[str], raw: str | None) -> Usage:
+    names = _CHAT if "prompt_tokens" in usage or "input_tokens" not in usage else _RESPONSES
     prompt: Any
     completion: Any
-    total: Any
-    prompt, completion, total = map(usage.get, _TOTALS)
+    prompt, completion, prompt_details, completion_details = map(usage.get, names)
+    total: Any = usage.get("total_tokens")
     sound = type(prompt) is type(completion) is type(total) is int
     if not sound or prompt < 0 or completion < 0 or not prompt <= total <= _MAX_INT64 or completion > total:
-        prompt, completion, total = (_count(usage, name, notes) for name in _TOTALS)
+        prompt, completion, total = (_count(usage, name, notes) for name in (*names[:2], "total_tokens"))
         if "total_tokens" not in usage and prompt is not None and completion is not None:
             total = prompt + completion
-    prompt_details, completion_details = map(usage.get, _DETAILS)
     return Usage(
         prompt,
         completion,

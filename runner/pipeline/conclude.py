@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import RunnerError, internal_error
 from runner.folder.manifest import COMPLETE, write_manifest
+from runner.pipeline.omissions import OMITTED
 from runner.pipeline.summary import Ending, summarize
 from runner.pipeline.superseding import reconcile
 
@@ -69,6 +70,9 @@ def _warnings(opened: OpenRun, error: RunnerError | None) -> list[str]:
         warnings.append(f"{totals.parse_notes} rows have a parse_note")
     if totals.possibly_billed:
         warnings.append(f"{totals.possibly_billed} requests may have been billed without an answer reaching the disk")
+    watch = opened.omissions
+    if OMITTED in opened.manifest.warnings or (watch and watch.found and not watch.stops):
+        warnings.append(OMITTED)
     if error is not None:
         text = f"{error.message}" + (f" ({error.hint})" if error.hint else "")
         warnings.append(opened.prepared.redactor.text(text))

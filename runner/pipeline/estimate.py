@@ -52,9 +52,9 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         body = orjson.loads(request.body)
         first = first or body
         count += 1
-        prompt_bytes += len(orjson.dumps(body.get("messages")))
-        most = body.get("max_completion_tokens") or body.get("max_tokens")
-        longest = longest + most * request.choices if longest is not None and isinstance(most, int) else None
+        prompt_bytes += len(orjson.dumps(body.get(production.plan.endpoint.field)))
+        most = production.plan.endpoint.longest_answer(body)
+        longest = longest + most * request.choices if longest is not None and most is not None else None
     scale = cases / count if count else 0.0
     prompt = round(prompt_bytes * scale / _BYTES_PER_TOKEN)
     completion = None if longest is None else round(longest * scale)

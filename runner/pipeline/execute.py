@@ -88,5 +88,6 @@ async def _send(opened: OpenRun) -> SessionResult:
             on_event=opened.events.write,
             say=options.say,
             catch_signals=options.catch_signals,
+            omissions=opened.omissions,
         )
         return await run_session(plan)

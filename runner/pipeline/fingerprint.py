@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _MISSING = {"evalrunner": "no such column"}
 _MOST_SHAPES = 4096
-# The URLs of OpenAI Batch lines that this version can send.
-BATCH_URLS = ("/v1/chat/completions",)
 
 
 class UnusableRowError(ValueError):
@@ -78,7 +76,7 @@ class RowReader:
     def read(self, values: Mapping[str, Any]) -> tuple[bytes, int]:
         """Return content and carry of a row. Raises UnusableRowError, TypeError for what JSON cannot hold."""
         if self._plan.ready_made:
-            return _read_batch_row(values), 0
+            return _read_batch_row(values, self._plan.endpoint.batch_url), 0
         columns = tuple(values)
         shape = self._shapes.get(columns)
         if shape is None:
@@ -226,12 +224,12 @@ def _bodies(body: Mapping[str, Any], repeats: int) -> list[bytes]:
     return [dumps(body, option=orjson.OPT_SORT_KEYS)] * repeats
 
 
-def _read_batch_row(values: Mapping[str, Any]) -> bytes:
+def _read_batch_row(values: Mapping[str, Any], url: str | None) -> bytes:
     if not is_batch_row(values):
         raise UnusableRowError("the row is no OpenAI Batch request (custom_id, method, url, body)")
     problem = check_batch_row(values)
-    if problem is None and values["url"] not in BATCH_URLS:
-        problem = f"url {values['url']!r} is not available yet; this version sends {BATCH_URLS[0]}"
+    if problem is None and values["url"] != url:
+        problem = f"url {values['url']!r} is not that of request.endpoint, {url}"
     if problem is not None:
         raise UnusableRowError(problem)
     return orjson.dumps([values["custom_id"], values["body"]])

@@ -24,6 +24,7 @@ from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
 from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
+from runner.pipeline.omissions import watch_for
 from runner.pipeline.prepare import price_of
 from runner.pipeline.recovery import recover
 from runner.pipeline.rows import RowContext
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.folder.commits import CommitLog
     from runner.pipeline.locate import Located
+    from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.prepare import Prepared
     from runner.pipeline.produce import Production
     from runner.pipeline.scan import Scan
@@ -77,6 +79,7 @@ class OpenRun:
     production: Production
     events: EventLog
     options: RunOptions
+    omissions: OmissionWatch | None = None
 
     @property
     def todo(self) -> Todo:
@@ -143,7 +146,8 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     if located.continued and not options.reuse_input:
         options.say(located.continued)
     events.write("session started", {"session": manifest.sessions[-1].number, "left": production.todo.cases})
-    return OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options)
+    omissions = watch_for(prepared.config, prepared.plan.endpoint, asks=prepared.asks_for_logprobs)
+    return OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options, omissions)
 
 
 def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Sealing:

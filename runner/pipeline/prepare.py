@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runner.config import unavailable
 from runner.endpoints import ENDPOINTS, Template, compile_template, join_fields
 from runner.engines import locate_embedded
-from runner.errors import ConfigError, DatasetError, EngineError, TemplateError, UsageError
+from runner.errors import ConfigError, DatasetError, EngineError, Problem, TemplateError, UsageError
 from runner.pipeline.fingerprint import RequestPlan
 from runner.pipeline.rows import Price
 from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
@@ -21,11 +21,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.config import RunConfig
+    from runner.endpoints import Endpoint
+
+# What an endpoint is asked with, by the key below request: what it is, and an example.
+_MISSING_CONTENT = {
+    "messages": ("the messages to send", "messages: [{role: user, content: '{{ question }}'}]"),
+    "prompt": ("the text to go on from", "prompt: '{{ question }}'"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A config made ready: how rows become requests, and the secret, which stays in memory."""
+    """A config made ready: how rows become requests, and the secret, which stays in memory.
+
+    `asks_for_logprobs` is true when requests ask for log probabilities, and when each row decides that for itself.
+    """
 
     config: RunConfig
     paths: tuple[Path, ...]
@@ -33,6 +43,7 @@ class Prepared:
     price: Price | None
     api_key: str | None
     redactor: Redactor
+    asks_for_logprobs: bool = False
 
 
 def prepare(config: RunConfig, spooled: Path | None = None) -> Prepared:
@@ -54,7 +65,8 @@ def prepare(config: RunConfig, spooled: Path | None = None) -> Prepared:
     if first and not plan.ready_made:
         _check_columns(config, plan, first)
     redactor = Redactor([api_key] if api_key else [])
-    return Prepared(config, paths, plan, price_of(config), api_key, redactor)
+    asks = plan.ready_made or plan.endpoint.asks_for_logprobs(_body_of(config, plan.endpoint))
+    return Prepared(config, paths, plan, price_of(config), api_key, redactor, asks)
 
 
 def refuse_unavailable(config: RunConfig) -> None:
@@ -98,21 +110,19 @@ def _first_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 def _template_plan(config: RunConfig) -> RequestPlan:
     request = config.request
-    if request.messages is None:
-        raise UsageError(
-            "request.messages: missing; chat needs the messages to send",
-            hint="messages: [{role: user, content: '{{ question }}'}]",
-        )
-    body = {"model": config.model.name, "messages": request.messages, **request.params, **request.extra_body}
-    fields = _compile(body)
     endpoint = ENDPOINTS[request.endpoint]
+    if getattr(request, endpoint.content) is None:
+        message, hint = _MISSING_CONTENT[endpoint.content]
+        raise ConfigError([Problem(f"request.{endpoint.content}", f"missing; {endpoint.name} needs {message}", hint)])
+    body = _body_of(config, endpoint)
+    fields = _compile(body, endpoint)
     kept = None if config.dataset.keep is None else tuple(config.dataset.keep)
     plan = RequestPlan(
         endpoint=endpoint,
         path=config.model.path or endpoint.path,
         model=config.model.name or "",
-        template=join_fields(fields),
-        fixed=_fixed_part(fields, request.repeats),
+        template=_finished(join_fields(fields), endpoint),
+        fixed=_fixed_part(fields, endpoint, request.repeats),
         id_column=config.dataset.id,
         target_column=config.dataset.target,
         kept=kept,
@@ -122,12 +132,20 @@ def _template_plan(config: RunConfig) -> RequestPlan:
 
 
 def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
-    if config.request.messages is not None:
+    endpoint = ENDPOINTS[config.request.endpoint]
+    key = f"request.{endpoint.content}"
+    if getattr(config.request, endpoint.content) is not None:
         raise UsageError(
-            "request.messages: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
-            hint="remove request.messages, or use a dataset of plain rows",
+            f"{key}: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
+            hint=f"remove {key}, or use a dataset of plain rows",
         )
-    endpoint = ENDPOINTS["chat"]
+    url = first[0]["url"]
+    by_url = {other.batch_url: name for name, other in ENDPOINTS.items()}
+    if url in by_url and url != endpoint.batch_url:
+        raise UsageError(
+            f"request.endpoint: {endpoint.name} does not send the dataset's OpenAI Batch lines, which are for {url}",
+            hint=f"write endpoint: {by_url[url]}",
+        )
     plan = RequestPlan(
         endpoint=endpoint,
         path=config.model.path or endpoint.path,
@@ -143,17 +161,34 @@ def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
     return plan.identified(None)
 
 
-def _compile(body: dict[str, Any]) -> dict[str, Template]:
+def _body_of(config: RunConfig, endpoint: Endpoint) -> dict[str, Any]:
+    """Return the body of every request as the config has it, templates in place of what differs by row."""
+    request = config.request
+    params = {**request.params, **request.extra_body}
+    return {"model": config.model.name, **endpoint.compose(getattr(request, endpoint.content), params)}
+
+
+def _compile(body: dict[str, Any], endpoint: Endpoint) -> dict[str, Template]:
+    content = f"request.{endpoint.content}"
     return {
-        key: compile_template(value, "request.messages" if key == "messages" else f"request.params.{key}")
+        key: compile_template(value, content if key == endpoint.field else f"request.params.{key}")
         for key, value in body.items()
     }
 
 
-def _fixed_part(fields: Mapping[str, Template], repeats: int) -> dict[str, Any] | None:
+def _finished(template: Template, endpoint: Endpoint) -> Template:
+    """Return the template of whole bodies: what the endpoint still does to a rendered body is done, too."""
+    finish, render = endpoint.finish, template.render
+    if finish is None:
+        return template
+    return Template.varying(template.columns, lambda row: finish(render(row)), certain=template.certain)
+
+
+def _fixed_part(fields: Mapping[str, Template], endpoint: Endpoint, repeats: int) -> dict[str, Any] | None:
     """Return a body's parameters where they are the same for every request; null where one of them varies."""
-    parameters = {key: template for key, template in fields.items() if key != "messages"}
-    if any(not template.constant for template in parameters.values()) or (repeats > 1 and "seed" in parameters):
+    parameters = {key: template for key, template in fields.items() if key != endpoint.field}
+    varies = any(not template.constant for template in parameters.values())
+    if varies or not endpoint.fixed_choices or (repeats > 1 and "seed" in parameters):
         return None
     return {key: template.render({}) for key, template in parameters.items()}
 

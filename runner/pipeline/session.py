@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from runner.errors import RequestError
     from runner.folder.commits import CommitLog
     from runner.limiter import Limiter
+    from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.rows import Price
     from runner.pipeline.sealing import Sealing
     from runner.progress import Display
@@ -87,6 +88,7 @@ class SessionPlan:
     on_event: Callable[[str, dict[str, object]], None]
     say: Callable[[str], None]
     catch_signals: bool
+    omissions: OmissionWatch | None = None
 
 
 @dataclass(slots=True)
@@ -277,6 +279,8 @@ class _Session:
             counters.answered += 1
             self._count_usage(outcome.usage)
             counters.last_answer_at = time.monotonic()
+            if plan.omissions is not None and (omission := plan.omissions.look(request, outcome.response)):
+                self.control.stop(StopKind.DOOMED, omission)
             await self._end(pending, outcome, attempt)
         else:
             await self._act_on(outcome.error, pending, outcome, attempt)

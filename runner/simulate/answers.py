@@ -17,6 +17,7 @@ from runner.simulate.logprobs import chat_logprobs
 from runner.simulate.prompts import TOKEN_CHARACTERS, count_tokens
 
 if TYPE_CHECKING:
+    from runner.simulate.forms import Asked
     from runner.simulate.prompts import ChatRequest
 
 # At least three characters each: N words and the spaces between them are N tokens but for the last character.
@@ -70,6 +71,18 @@ def build_answer(request: ChatRequest, style: AnswerStyle, stamp: Stamp) -> dict
         "service_tier": "default",
         "system_fingerprint": f"fp_{sha256(b'%d' % stamp.seed).hexdigest()[:10]}",
     }
+
+
+def build_joint_answer(asked: Asked, style: AnswerStyle, stamp: Stamp) -> dict[str, Any]:
+    """Return the answer to all prompts of a request: their choices one after the other, their tokens summed."""
+    answer = build_answer(asked.parts[0], style, stamp)
+    usage, choices = answer["usage"], answer["choices"]
+    for part in asked.parts[1:]:
+        other = build_answer(part, style, stamp)
+        choices += [{**choice, "index": len(choices) + choice["index"]} for choice in other["choices"]]
+        for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+            usage[name] += other["usage"][name]
+    return answer
 
 
 def _choice(request: ChatRequest, style: AnswerStyle, key: str, index: int) -> dict[str, Any]:

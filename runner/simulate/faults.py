@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from runner.errors import UsageError
 from runner.simulate.chance import uniform
 from runner.simulate.failures import FAILURES, failure_reply
+from runner.simulate.forms import plain
 from runner.simulate.replies import json_reply
 from runner.simulate.spoils import SPOILS
 from runner.simulate.variants import VARIANTS
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from runner.simulate.details import FaultDetails
     from runner.simulate.replies import Reply
-    from runner.simulate.variants import Answer
+    from runner.simulate.variants import Answer, Dress
 
 NO_FAULT = "ok"
 # What happens to the connection rather than to the reply; `delivery` acts them out.
@@ -97,17 +98,20 @@ def read_marker(raw: bytes) -> Marker | None:
     return Marker(kind, int(found[2]) if found[2] else None)
 
 
-def shape(fault: str | None, answer: Answer, details: FaultDetails) -> Reply:
-    """Return what is sent in place of `answer` (which may be changed) when it meets `fault`."""
+def shape(fault: str | None, answer: Answer, details: FaultDetails, dress: Dress = plain) -> Reply:
+    """Return what is sent in place of `answer` (which may be changed) when it meets `fault`.
+
+    `answer` is in the shape of chat; `dress` puts it into the shape that was asked for.
+    """
     if fault is None:
-        return json_reply(200, answer)
+        return json_reply(200, dress(answer))
     if fault in FAILURES:
         return failure_reply(fault, details)
     if fault in SPOILS:
-        return SPOILS[fault](answer, details)
+        return SPOILS[fault](answer, details, dress)
     if fault in VARIANTS:
         VARIANTS[fault](answer)
-    return json_reply(200, answer)
+    return json_reply(200, dress(answer))
 
 
 def check_rules(rules: FaultRules) -> None:

@@ -1,4 +1,4 @@
-"""Owns what a chat request gets: every decision, in one place and in order.
+"""Owns what a request gets: every decision, in one place and in order.
 
 Key, shape of the request, model, context, quota, limits, fault, answer. It awaits nothing and sends nothing; it
 remembers the limits' state, how many answers it granted (the quota's measure, a fault on the wire notwithstanding), and
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from runner.errors import UsageError
-from runner.simulate.answers import Stamp, build_answer
+from runner.simulate.answers import Stamp, build_joint_answer
 from runner.simulate.faults import ANSWERLESS, DELIVERIES, FaultPlan, read_marker, shape
+from runner.simulate.forms import ask_chat
 from runner.simulate.latency import Load, latency_s
 from runner.simulate.ledger import Tokens
 from runner.simulate.limits import Gate
-from runner.simulate.prompts import InvalidRequestError, raw_digest, read_chat, request_digest
+from runner.simulate.prompts import InvalidRequestError, raw_digest, request_digest
 from runner.simulate.replies import (
     ErrorBody,
     context_length_exceeded,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runner.simulate.faults import Marker
+    from runner.simulate.forms import Asked, Reader
     from runner.simulate.options import SimulatorOptions
     from runner.simulate.prompts import ChatRequest
     from runner.simulate.replies import Reply
@@ -44,12 +46,13 @@ _UNSTATED_MAX_TOKENS = 256
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A request as it came: raw bytes, the ledger's digest of it, its JSON object if it is one, and its key."""
+    """A request as it came: raw bytes, the ledger's digest, its JSON object if it is one, its key; `read` reads it."""
 
     raw: bytes
     digest: str
     body: dict[str, Any] | None
     key: str | None
+    read: Reader = ask_chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +73,15 @@ class Verdict:
     tokens: Tokens | None = None
 
 
-def open_envelope(raw: bytes, key: str | None) -> Envelope:
-    """Read a request body as far as the ledger needs it."""
+def open_envelope(raw: bytes, key: str | None, read: Reader = ask_chat) -> Envelope:
+    """Read a request body as far as the ledger needs it; `read` will read the rest."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict):
-        return Envelope(raw, raw_digest(raw), None, key)
-    return Envelope(raw, request_digest(body), body, key)
+        return Envelope(raw, raw_digest(raw), None, key, read)
+    return Envelope(raw, request_digest(body), body, key, read)
 
 
 class Judge:
@@ -116,13 +119,13 @@ class Judge:
         if envelope.body is None:
             return Verdict(not_json())
         try:
-            request = read_chat(envelope.body, envelope.digest)
+            asked = envelope.read(envelope.body, envelope.digest)
             marker = read_marker(envelope.raw)
         except InvalidRequestError as error:
             return Verdict(error_reply(400, error.body))
         except UsageError as error:
             return Verdict(error_reply(400, ErrorBody(f"{error.message} {error.hint}", code="unknown_fault")))
-        return Verdict(refusal) if (refusal := self._refuse(request)) else self._admit(request, place, marker)
+        return Verdict(refusal) if (refusal := self._refuse(asked.whole)) else self._admit(asked, place, marker)
 
     def _refuse(self, request: ChatRequest) -> Reply | None:
         if self._options.models and request.model not in self._options.models:
@@ -135,22 +138,23 @@ class Judge:
             return quota_exhausted()
         return None
 
-    def _admit(self, request: ChatRequest, place: Place, marker: Marker | None) -> Verdict:
+    def _admit(self, asked: Asked, place: Place, marker: Marker | None) -> Verdict:
+        request = asked.whole
         longest = request.max_tokens or _UNSTATED_MAX_TOKENS
         admission = self._gate.admit(request.model, request.prompt_tokens + request.n * longest, self._now())
         if admission.admitted:
-            verdict = self._answer(request, place, self._faults.choose(place.number, request.digest, marker))
+            verdict = self._answer(asked, place, self._faults.choose(place.number, request.digest, marker))
         else:
             error = ErrorBody(admission.message, type=admission.limit_name, code="rate_limit_exceeded")
             verdict = Verdict(error_reply(429, error))
         headers = {**verdict.reply.headers, **admission.headers}
         return replace(verdict, reply=replace(verdict.reply, headers=headers))
 
-    def _answer(self, request: ChatRequest, place: Place, fault: str | None) -> Verdict:
+    def _answer(self, asked: Asked, place: Place, fault: str | None) -> Verdict:
         stamp = Stamp(self._options.seed, place.number, int(self._today()))
-        answer = build_answer(request, self._options.answers, stamp)
+        answer = build_joint_answer(asked, self._options.answers, stamp)
         usage = answer["usage"]
-        reply = shape(fault, answer, self._options.fault_details)
+        reply = shape(fault, answer, self._options.fault_details, asked.dress)
         if reply.status != HTTPStatus.OK or fault in ANSWERLESS:
             return Verdict(reply, fault=fault)
         self._granted += 1

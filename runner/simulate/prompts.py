@@ -26,6 +26,7 @@ _MAX_STOPS = 4
 _MAX_CHOICES = 128
 _MAX_TOP_LOGPROBS = 20
 _MAX_TEMPERATURE = 2
+_ASKED = ("prompt", "suffix", "input", "instructions")
 _NAMES = {
     dict: "an object",
     list: "an array",
@@ -61,8 +62,12 @@ class ChatRequest:
 
 
 def request_digest(body: Mapping[str, Any]) -> str:
-    """Return the ledger's name for a request: sha256 (hex) of the canonical JSON of its `messages` and `seed`."""
-    kept = {"messages": body.get("messages"), "seed": body.get("seed")}
+    """Return the ledger's name for a request: sha256 (hex) of the canonical JSON of what is asked, and of `seed`.
+
+    What is asked stands in `messages`, or in `prompt` and `suffix`, or in `input` and `instructions`.
+    """
+    kept = {name: body[name] for name in _ASKED if name in body}
+    kept |= {"messages": body.get("messages"), "seed": body.get("seed")}
     return sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from runner.errors import UsageError
 from runner.simulate.delivery import Shipment, deliver
+from runner.simulate.forms import FORMS
 from runner.simulate.judge import Judge, Place, Verdict, delivery_of, open_envelope
 from runner.simulate.ledger import Ledger
 from runner.simulate.prompts import DEFAULT_MODEL, raw_digest
@@ -21,13 +22,14 @@ from runner.simulate.replies import body_too_large, json_reply, unknown_url, wro
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from runner.simulate.forms import Reader
     from runner.simulate.ledger import Arrival, Statistics
     from runner.simulate.options import SimulatorOptions
     from runner.simulate.replies import Reply
 
 _BACKLOG = 4096
 _CLOSING_S = 5
-_METHODS = {"/chat/completions": "POST", "/models": "GET"}
+_METHODS = {**dict.fromkeys(FORMS, "POST"), "/models": "GET"}
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 
 
@@ -126,8 +128,8 @@ class Simulator:
         with self._tracked():
             try:
                 path = _route(request.path, self._options.prefix)
-                if path == "/chat/completions" and request.method == "POST":
-                    return await self._chat(request)
+                if path in FORMS and request.method == "POST":
+                    return await self._ask(request, FORMS[path])
                 return _plain(self._reply(request, path))
             except (ConnectionError, web.RequestPayloadError):
                 # The client has gone; what is returned now goes nowhere.
@@ -160,9 +162,9 @@ class Simulator:
         models = [{"id": name, "object": "model", "created": 0, "owned_by": "evalrunner"} for name in names]
         return json_reply(200, {"object": "list", "data": models})
 
-    async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _ask(self, request: web.BaseRequest, read: Reader) -> web.StreamResponse:
         try:
-            envelope = open_envelope(await request.read(), _key(request))
+            envelope = open_envelope(await request.read(), _key(request), read)
         except web.HTTPRequestEntityTooLarge:
             with self.ledger.arrive(raw_digest(b"")) as arrival:
                 return await self._send(request, Verdict(body_too_large(self._options.max_body_bytes)), arrival)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Answer: TypeAlias = dict[str, Any]
+Dress: TypeAlias = "Callable[[Answer], Answer]"
 
 _APOLOGY = "I'm sorry, I can't assist with that request."
 

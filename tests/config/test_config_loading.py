@@ -45,10 +45,6 @@ model:
 request:
   endpoint: logprobs
   messages: [{role: user, content: "{{ question }}"}]
-  prompt: p
-  input: [i]
-  context: c
-  continuations: ["{{ a }}", b]
   params: {temperature: 0, max_completion_tokens: 256, stop: ["\\n", "\\ud83d\\ude00"]}
   extra_body: {foo: [1, 2.5, true, null, {a: b}]}
   stream: true

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runner.config import config_from_dict, warnings
-from runner.config.params import CHAT_PARAMS
+from runner.config.params import PARAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,12 +58,50 @@ def test_a_wrong_type_is_an_error(
     assert found[0].startswith(f"request.params.{name}: expected {expected}, found ")
 
 
-@pytest.mark.parametrize("name", sorted(CHAT_PARAMS))
+@pytest.mark.parametrize(
+    ("endpoint", "name", "value", "expected"),
+    [
+        ("logprobs", "logprobs", 5, "true or false"),
+        ("completions", "logprobs", "5", "a whole number or true or false"),
+        ("completions", "logprobs", 0.5, "a whole number or true or false"),
+        ("completions", "echo", "yes", "true or false"),
+        ("completions", "suffix", 1, "a text"),
+        ("completions", "best_of", 2.0, "a whole number"),
+        ("completions", "max_tokens", "16", "a whole number"),
+        ("completions", "stop", 5, "a text or a list of texts"),
+        ("completions", "ignore_eos", 1, "true or false"),
+        ("completions", "logit_bias", [], "a mapping"),
+        ("completions", "modalities", "audio", "a list of texts"),
+        ("completions", "prediction", "x", "a mapping"),
+        ("completions", "user", 1, "a text"),
+        ("responses", "max_output_tokens", "16", "a whole number"),
+        ("responses", "reasoning", "low", "a mapping"),
+        ("responses", "text", "json", "a mapping"),
+        ("responses", "include", "logprobs", "a list of texts"),
+        ("responses", "tools", {}, "a list"),
+        ("responses", "temperature", "hot", "a number"),
+    ],
+)
+def test_each_endpoint_knows_its_own_parameters(
+    endpoint: str, name: str, value: Any, expected: str, complaints: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    found = complaints({"request.endpoint": endpoint, "request.params": {name: value}})
+    assert len(found) == 1
+    assert found[0].startswith(f"request.params.{name}: expected {expected}, found ")
+
+
+@pytest.mark.parametrize("endpoint", sorted(PARAMS))
 def test_null_and_templates_pass_for_every_parameter(
-    name: str, complaints: Callable[[dict[str, Any]], list[str]]
+    endpoint: str, complaints: Callable[[dict[str, Any]], list[str]]
 ) -> None:
     for value in (None, "{{ column }}", "{% if a %}1{% else %}2{% endif %}"):
-        assert complaints({"request.params": {name: value}}) == []
+        params = dict.fromkeys(PARAMS[endpoint], value)
+        assert complaints({"request.endpoint": endpoint, "request.params": params}) == []
+
+
+def test_an_answer_that_would_come_later_is_refused(complaints: Callable[[dict[str, Any]], list[str]]) -> None:
+    (found,) = complaints({"request.endpoint": "responses", "request.params": {"background": True}})
+    assert found.startswith("request.params.background: the answer would come later")
 
 
 def test_unknown_parameters_pass(complaints: Callable[[dict[str, Any]], list[str]]) -> None:
@@ -88,9 +126,28 @@ def test_what_the_run_sets_is_no_parameter(
     ]
 
 
-def test_parameters_of_other_endpoints_are_not_checked(complaints: Callable[[dict[str, Any]], list[str]]) -> None:
-    assert complaints({"request.endpoint": "completions", "request.params": {"logprobs": 5}}) == []
-    assert len(complaints({"request.endpoint": "logprobs", "request.params": {"logprobs": 5}})) == 1
+@pytest.mark.parametrize(
+    ("endpoint", "name", "instead"),
+    [
+        ("completions", "prompt", "request.prompt"),
+        ("completions", "model", "model.name"),
+        ("responses", "input", "request.messages"),
+        ("responses", "stream", "request.stream"),
+        ("logprobs", "messages", "request.messages"),
+    ],
+)
+def test_what_the_run_sets_differs_by_endpoint(
+    endpoint: str, name: str, instead: str, complaints: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    assert complaints({"request.endpoint": endpoint, "request.extra_body": {name: "x"}}) == [
+        f"request.extra_body.{name}: the run sets this itself (write {instead})"
+    ]
+
+
+def test_parameters_of_endpoints_without_a_table_are_not_checked(
+    complaints: Callable[[dict[str, Any]], list[str]],
+) -> None:
+    assert complaints({"request.endpoint": "embeddings", "request.params": {"temperature": "hot"}}) == []
 
 
 @pytest.mark.parametrize(
@@ -136,6 +193,63 @@ def test_the_logprobs_endpoint_forces_logprobs_on(values: Callable[..., dict[str
     assert warnings(config_from_dict(values(changes), tmp_path)) == []
 
 
-def test_parameters_of_other_endpoints_are_not_doubted(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    changes = {"request.endpoint": "completions", "request.params": {"temperature": 5}}
-    assert warnings(config_from_dict(values(changes), tmp_path)) == []
+STRANGE = "not a parameter of this endpoint, sent as it is; did you mean"
+ROUTERS = "(completions API of model routers); the server decides"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "params", "expected"),
+    [
+        ("completions", {"temperature": 5}, [f"request.params.temperature: 5 is outside 0 to 2 {OPENAI}"]),
+        ("completions", {"logprobs": 20}, []),
+        ("completions", {"logprobs": True, "top_logprobs": 20}, []),
+        ("completions", {"logprobs": 21}, [f"request.params.logprobs: 21 is outside 0 to 20 {ROUTERS}"]),
+        (
+            "completions",
+            {"stop": ["a"] * 5},
+            [f"request.params.stop: 5 items, more than 4 {OPENAI}"],
+        ),
+        ("completions", {"best_of": 3, "n": 3, "echo": True, "suffix": "x"}, []),
+        ("completions", {"best_of": 2, "n": 3}, [f"request.params.best_of: 2 is less than n, 3 {OPENAI}"]),
+        ("completions", {"best_of": 21}, [f"request.params.best_of: 21 is outside 1 to 20 {OPENAI}"]),
+        ("completions", {"presence_penalty": -2, "frequency_penalty": 2, "mirostat": 2}, []),
+        (
+            "completions",
+            {"presence_penalty": -2.5},
+            [f"request.params.presence_penalty: -2.5 is outside -2 to 2 {OPENAI}"],
+        ),
+        (
+            "completions",
+            {"timeout": 5},
+            [f"request.params.timeout: {STRANGE} request.timeout_s?"],
+        ),
+        (
+            "chat",
+            {"extra_headers": {}},
+            [f"request.params.extra_headers: {STRANGE} model.headers?"],
+        ),
+        (
+            "responses",
+            {"max_tokens": 5},
+            [f"request.params.max_tokens: {STRANGE} max_output_tokens?"],
+        ),
+        (
+            "responses",
+            {"top_logprobs": 5},
+            [
+                (
+                    "request.params.top_logprobs: needs include: [message.output_text.logprobs] beside it "
+                    "(OpenAI API reference); the server decides"
+                )
+            ],
+        ),
+        ("responses", {"top_logprobs": 5, "include": ["message.output_text.logprobs"]}, []),
+        ("logprobs", {"logprobs": False}, ["request.params.logprobs: the endpoint logprobs always sends true"]),
+        ("embeddings", {"temperature": 5}, []),
+    ],
+)
+def test_what_is_doubtful_depends_on_the_endpoint(
+    endpoint: str, params: dict[str, Any], expected: list[str], values: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    changes = {"request.endpoint": endpoint, "request.params": params}
+    assert warnings(config_from_dict(values(changes), tmp_path)) == expected

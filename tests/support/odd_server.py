@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as it came: its number from 1, its key, its JSON body, and the text of its last message."""
+    """A request as it came: its number from 1, its key, its JSON body, path and headers, its last message's text."""
 
     number: int
     key: str
     body: dict[str, Any]
+    path: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def question(self) -> str:
@@ -74,7 +76,8 @@ async def _serve(answer: Answer) -> AsyncIterator[str]:
         calls += 1
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
         try:
-            reply = answer(Call(calls, key, orjson.loads(await request.read() or b"{}")))
+            body = orjson.loads(await request.read() or b"{}")
+            reply = answer(Call(calls, key, body, request.path, dict(request.headers)))
         except Gone:
             listener.close()
             for connection in server.connections:
