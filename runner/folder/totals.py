@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,11 +89,3 @@ def totals_from_json(data: Mapping[str, Any]) -> Totals:
     totals.by_status = Counter(data.get("by_status", {}))
     totals.latencies = Counter({int(bucket): count for bucket, count in data.get("latencies", {}).items()})
     return totals
-
-
-def sum_totals(shares: Iterable[Totals]) -> Totals:
-    """Return the sum of all shares."""
-    total = Totals()
-    for share in shares:
-        total.add(share)
-    return total

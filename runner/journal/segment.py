@@ -49,10 +49,8 @@ class SegmentWriter:
         self._pending: deque[bytes] = deque()
         # Of the appending side.
         self._appended_frames = 0
-        self._appended_bytes = 0
         # Of the committing side. `_size_bytes` is where the file's sound part ends; behind it may stand half a write.
         self._frames = 0
-        self._frame_bytes = 0
         self._size_bytes = HEADER_BYTES
         self._unfinished = False
         self._broken: StorageError | None = None
@@ -97,11 +95,6 @@ class SegmentWriter:
         """How many frames were appended and are not durable yet."""
         return self._appended_frames - self._frames
 
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes were appended and are not durable yet."""
-        return self._appended_bytes - self._frame_bytes
-
     def append(self, kind: FrameType, *parts: bytes) -> int:
         """Collect a frame whose payload is `parts` in a row, and return its size in bytes.
 
@@ -112,7 +105,6 @@ class SegmentWriter:
             self._refuse_if_broken()
         frame = encode_frame(self._salt, self._appended_frames, kind, *parts)
         self._appended_frames += 1
-        self._appended_bytes += len(frame)
         self._pending.append(frame)
         return len(frame)
 
@@ -140,7 +132,6 @@ class SegmentWriter:
         crash_point("journal:after-sync")
         committed = Committed(len(group), sum(map(len, group)))
         self._frames += committed.frames
-        self._frame_bytes += committed.bytes
         self._size_bytes += committed.bytes
         self._mark_as_synced()
         crash_point("journal:after-mark")

@@ -70,6 +70,11 @@ def judge(endpoint: Endpoint, response: Response, *, answered_before: bool) -> O
 def attempt_of(request: Request, number: int, outcome: Outcome, started_at: float, latency_s: float) -> Attempt:
     """Describe an attempt for the journal; times are the caller's where no response has its own."""
     response, error = outcome.response, outcome.error
+    if response is not None and error is None:
+        status, own_id = response.http_status, request_id(response.headers)
+        return Attempt(
+            request.key, number, len(request.cases), response.started_at, response.latency_s, status, None, None, own_id
+        )
     return Attempt(
         request_key=request.key,
         number=number,

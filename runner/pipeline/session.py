@@ -336,11 +336,11 @@ class _Session:
         """Store how a row ended and count it once that is durable."""
         error = outcome.error
         record = Record(
-            request=pending.request,
-            response=outcome.response,
-            failure=failure_of(error) if error else None,
-            attempts=pending.attempts,
-            created_at=pending.created_at,
+            pending.request,
+            outcome.response,
+            failure_of(error) if error else None,
+            pending.attempts,
+            pending.created_at,
             finished_at=time.time(),
             queued_s=pending.queued_s,
             last_attempt=attempt,

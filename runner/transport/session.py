@@ -173,7 +173,7 @@ async def open_transport(options: TransportOptions, redactor: Redactor | None = 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """Return the server's own id of a request, from the kept headers."""
-    return next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+    return next((headers[name] for name in _REQUEST_IDS if name in headers), None) if headers else None
 
 
 @functools.lru_cache(maxsize=1024)

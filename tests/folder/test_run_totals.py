@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.folder.totals import Totals, sum_totals, totals_from_json
+from runner.folder.totals import Totals, totals_from_json
 
 COUNTS = st.integers(0, 10**9)
 
@@ -34,6 +34,13 @@ def plain(one: Totals) -> dict[str, Any]:
     return one.to_json()
 
 
+def summed(shares: list[Totals]) -> Totals:
+    whole = Totals()
+    for share in shares:
+        whole.add(share)
+    return whole
+
+
 @given(totals())
 def test_json_round_trip(one: Totals) -> None:
     assert plain(totals_from_json(orjson.loads(orjson.dumps(one.to_json())))) == plain(one)
@@ -41,9 +48,9 @@ def test_json_round_trip(one: Totals) -> None:
 
 @given(st.lists(totals(), max_size=5), st.randoms(use_true_random=False))
 def test_a_sum_does_not_depend_on_the_order(shares: list[Totals], random: Any) -> None:
-    expected = plain(sum_totals(shares))
+    expected = plain(summed(shares))
     random.shuffle(shares)
-    assert plain(sum_totals(shares)) == expected
+    assert plain(summed(shares)) == expected
     assert expected["requests"] == sum(share.requests for share in shares)
 
 
@@ -73,7 +80,7 @@ def test_percentiles_are_the_same_whatever_the_sessions() -> None:
     for number, latency_s in enumerate(latencies):
         whole.add_latencies([latency_s])
         halves[number % 2].add_latencies([latency_s])
-    together = sum_totals(halves)
+    together = summed(halves)
     assert [together.percentile(q) for q in (0.5, 0.95, 0.99)] == [whole.percentile(q) for q in (0.5, 0.95, 0.99)]
 
 
