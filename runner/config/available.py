@@ -19,15 +19,13 @@ def unavailable(config: RunConfig) -> list[Problem]:
 
 
 def _model(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if config.model.adapter != "openai":
-        yield "model.adapter", "adapter files"
     if isinstance(config.model.base_url, list) and len(config.model.base_url) > 1:
         yield "model.base_url", "a pool of more than one server"
 
 
 def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
     request = config.request
-    if request.endpoint != "chat":
+    if request.endpoint != "chat" and not (request.endpoint == "completions" and config.model.adapter != "openai"):
         yield "request.endpoint", f"the endpoint {request.endpoint}"
     if request.stream:
         yield "request.stream", "streaming"

@@ -52,7 +52,7 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         body = orjson.loads(request.body)
         first = first or body
         count += 1
-        prompt_bytes += len(orjson.dumps(body.get("messages")))
+        prompt_bytes += len(orjson.dumps(body.get("messages") or body))
         most = body.get("max_completion_tokens") or body.get("max_tokens")
         longest = longest + most * request.choices if longest is not None and isinstance(most, int) else None
     scale = cases / count if count else 0.0

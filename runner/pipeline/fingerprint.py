@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,8 @@ class RequestPlan:
     """How rows become requests: all of a run that enters a key, and which columns ride along.
 
     `id_column` null means that a row's id is a hash of the columns the templates use; `kept` null keeps all columns.
-    `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is.
+    `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is. `wire`, where an adapter has one,
+    makes of a rendered body the bytes that are sent; `wire_digest` stands for it in keys.
     """
 
     endpoint: Endpoint
@@ -49,23 +50,21 @@ class RequestPlan:
     repeats: int
     ready_made: bool = False
     request_digest: bytes = field(default=b"")
+    wire: Callable[[Mapping[str, Any]], bytes] | None = None
+    wire_digest: bytes = b""
 
     def identified(self, request: Any) -> RequestPlan:
         """Return the plan with the digest of the request's config, which every row digest covers."""
         fields = [self.endpoint.name, self.path, self.model, self.id_column, self.ready_made, request]
-        digest = digest128(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
-        return RequestPlan(
-            self.endpoint,
-            self.path,
-            self.model,
-            self.template,
-            self.id_column,
-            self.target_column,
-            self.kept,
-            self.repeats,
-            self.ready_made,
-            digest,
-        )
+        if self.wire_digest:
+            fields.append(self.wire_digest.hex())
+        return replace(self, request_digest=digest128(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)))
+
+    def render(self, values: Mapping[str, Any]) -> None:
+        """Make a row's body and drop it. Raises TemplateError when a template fails for the row."""
+        body = self.template.render(values)
+        if self.wire is not None:
+            self.wire(body)
 
 
 class RowReader:
@@ -120,7 +119,7 @@ class RowReader:
         if id_column is not None and id_column in shape.missing:
             raise UnusableRowError(f"the row has no '{id_column}', the id column")
         try:
-            self._plan.template.render(values)
+            self._plan.render(values)
         except TemplateError as error:
             raise UnusableRowError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
 
@@ -201,11 +200,13 @@ def build_requests(plan: RequestPlan, row: Row) -> list[Request]:
     wanted = plan.endpoint.choices_wanted(body)
     requests = []
     for repeat in range(plan.repeats):
+        own = body
         if plan.repeats > 1 and type(body.get("seed")) is int:
-            body_bytes = orjson.dumps({**body, "seed": body["seed"] + repeat}, option=orjson.OPT_SORT_KEYS)
-        else:
-            body_bytes = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+            own = {**body, "seed": body["seed"] + repeat}
+        body_bytes = orjson.dumps(own, option=orjson.OPT_SORT_KEYS)
         key = digest128(_key_prefix(plan, own_id, repeat) + body_bytes)
+        if plan.wire is not None:
+            body_bytes = plan.wire(own)
         case = Case(key, own_id, repeat, digest, row.carry, target, columns)
         reserve = plan.endpoint.reserve_tokens(body, len(body_bytes))
         requests.append(Request(key, plan.path, body_bytes, (case,), wanted, reserve))
@@ -214,7 +215,8 @@ def build_requests(plan: RequestPlan, row: Row) -> list[Request]:
 
 def _key_prefix(plan: RequestPlan, own_id: str, repeat: int) -> bytes:
     model = None if plan.ready_made else plan.model
-    return orjson.dumps(["v1", own_id, repeat, plan.endpoint.name, model])
+    wire = [plan.wire_digest.hex()] if plan.wire_digest else []
+    return orjson.dumps(["v1", own_id, repeat, plan.endpoint.name, model, *wire])
 
 
 def _read_batch_row(values: Mapping[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ from runner.config import unavailable
 from runner.endpoints import ENDPOINTS, Template, compile_template
 from runner.engines import locate_embedded
 from runner.errors import ConfigError, DatasetError, EngineError, TemplateError, UsageError
+from runner.pipeline.adapters import open_adapter, plan_for, secrets
 from runner.pipeline.fingerprint import RequestPlan
 from runner.pipeline.rows import Price
 from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.config import RunConfig
+    from runner.endpoints.adapter import Adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,15 @@ class Prepared:
     price: Price | None
     api_key: str | None
     redactor: Redactor
+    adapter: Adapter | None = None
+    warnings: tuple[str, ...] = ()
 
 
-def prepare(config: RunConfig, spooled: Path | None = None) -> Prepared:
+def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None = None) -> Prepared:
     """Check a config against its dataset's first rows and compile its templates.
 
-    `spooled` replaces a dataset that comes by standard input. Raises ConfigError for what is not available yet,
-    UsageError for a missing key, DatasetError, TemplateError.
+    `spooled` replaces a dataset that comes by standard input, `kept` the adapter that the config names. Raises
+    ConfigError for what is not available yet, UsageError for a missing key, DatasetError, TemplateError.
     """
     refuse_unavailable(config)
     if config.model.embedded is not None:
@@ -47,14 +51,19 @@ def prepare(config: RunConfig, spooled: Path | None = None) -> Prepared:
             locate_embedded(config.model.embedded)
         except EngineError as error:  # known before anything began: something is to be installed
             raise UsageError(error.message, hint=error.hint) from error
+    adapter = kept or open_adapter(config)
     api_key = read_api_key(config)
     paths = (spooled,) if spooled else tuple(resolve_paths(config.dataset.path))
     first = _first_rows(paths)
-    plan = _batch_plan(config, first) if first and is_batch_row(first[0]) else _template_plan(config)
+    warnings: tuple[str, ...] = ()
+    if adapter is not None:
+        plan, warnings = _adapter_plan(config, adapter, first)
+    else:
+        plan = _batch_plan(config, first) if first and is_batch_row(first[0]) else _template_plan(config)
     if first and not plan.ready_made:
-        _check_columns(config, plan, first)
-    redactor = Redactor([api_key] if api_key else [])
-    return Prepared(config, paths, plan, price_of(config), api_key, redactor)
+        _check_columns(config, plan, first, adapter.columns if adapter else ())
+    redactor = Redactor(secrets(adapter, api_key))
+    return Prepared(config, paths, plan, price_of(config), api_key, redactor, adapter, warnings)
 
 
 def refuse_unavailable(config: RunConfig) -> None:
@@ -120,6 +129,18 @@ def _template_plan(config: RunConfig) -> RequestPlan:
     return plan.identified(body)
 
 
+def _adapter_plan(
+    config: RunConfig, adapter: Adapter, first: list[dict[str, Any]]
+) -> tuple[RequestPlan, tuple[str, ...]]:
+    if first and is_batch_row(first[0]):
+        raise UsageError(
+            "model.adapter: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
+            hint="set model.adapter: openai, or use a dataset of plain rows",
+        )
+    made = plan_for(config, adapter)
+    return made.plan, made.warnings
+
+
 def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
     if config.request.messages is not None:
         raise UsageError(
@@ -151,11 +172,12 @@ def _compile(body: dict[str, Any]) -> Template:
     return Template(whole.columns, whole.certain, lambda values: {key: make(values) for key, make in renders.items()})
 
 
-def _check_columns(config: RunConfig, plan: RequestPlan, first: list[dict[str, Any]]) -> None:
+def _check_columns(config: RunConfig, plan: RequestPlan, first: list[dict[str, Any]], read: tuple[str, ...]) -> None:
     """Refuse at once what the first rows show to be misspelt: a column that no row has."""
     columns = {name for row in first for name in row}
     named = [("dataset.id", config.dataset.id), ("dataset.target", config.dataset.target)]
     named += [(f"dataset.keep.{number}", name) for number, name in enumerate(config.dataset.keep or ())]
+    named += [("model.adapter: body", name) for name in read]
     for where, name in named:
         if name is not None and name not in columns:
             raise DatasetError(f"{where}: the dataset has no column '{name}'", hint=_suggest(name, columns))

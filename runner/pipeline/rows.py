@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import ParseError, kind_of, request_errors
+from runner.errors import NoChoicesError, ParseError, kind_of, request_errors
 from runner.folder.index import pack_entry
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from runner.records import Attempt, SkippedRow, Usage
 
 _RESEND = frozenset(kind for kind, error in request_errors().items() if error.resend)
+_NO_CHOICES = kind_of(NoChoicesError)
 _NO_OUTPUT = (None,) * 11
 _NO_LOGPROBS = (None,) * 5
 _NO_LOGLIKELIHOOD_EMBEDDING_RETRIEVAL = (None,) * 6
+_NO_LOGLIKELIHOOD_EMBEDDING = (None,) * 5
 _NO_USAGE: tuple[Any, ...] = (None,) * 8
 _EXPECTED = {"string": str, "int64": int, "double": float, "bool": bool}
 _MAX_MESSAGE = 2000
@@ -77,8 +80,7 @@ def add_record(group: RowGroup, raw: tuple[bytes, bytes, bytes], context: RowCon
     Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
     """
     ended = read_meta(raw[0])
-    failed = ended.failure is not None
-    parsed, sound = _parse(ended, raw[2], context)
+    parsed, sound, failed = _parse(ended, raw[2], context)
     usage = parsed.usage
     cost = context.price.cost(usage) if context.price and not failed else None
     usage_columns = _NO_USAGE if failed else _usage(usage, cost)
@@ -149,16 +151,21 @@ def _fits(value: Any) -> bool:
     return type(value) is not int or -_INT64 <= value < _INT64
 
 
-def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool]:
+def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool, bool]:
+    """Return the rows, whether the body was read, and whether the request failed."""
     cases = len(ended.cases)
     if ended.failure is not None:
         kind, message, _ = ended.failure
-        return _same_for_all(kind, message, cases, ended.choices), ended.response is None
+        if kind == _NO_CHOICES and ended.response is not None:
+            # In a 2xx a mended adapter may find the answer that an earlier one did not.
+            with contextlib.suppress(Exception):
+                return context.endpoint.parse(body, cases, ended.choices), True, False
+        return _same_for_all(kind, message, cases, ended.choices), ended.response is None, True
     try:
-        return context.endpoint.parse(body, cases, ended.choices), True
+        return context.endpoint.parse(body, cases, ended.choices), True, False
     except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
         message = f"the answer cannot be turned into columns ({type(error).__name__}: {error}); its bytes are in raw/"
-        return _same_for_all(kind_of(ParseError), scrub(message), cases, ended.choices), False
+        return _same_for_all(kind_of(ParseError), scrub(message), cases, ended.choices), False, False
 
 
 def _same_for_all(kind: str, message: str, cases: int, choices: int) -> Parsed:
@@ -194,7 +201,8 @@ def _add_responses(
                     *(key, sample_id, repeat, output.choice, ended.key, number),
                     *(output.status, output.error_kind, output.error_message, status, note),
                     *_columns(output),
-                    *_NO_LOGLIKELIHOOD_EMBEDDING_RETRIEVAL,
+                    *_NO_LOGLIKELIHOOD_EMBEDDING,
+                    output.retrieved and [(one.rank, one.id, one.score, one.text) for one in output.retrieved],
                     *usage,
                     *shared,
                     target,
