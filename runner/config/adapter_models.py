@@ -36,7 +36,7 @@ class AdapterCapabilities(_Section):
     tools: bool = Field(default=True, description="Tools and tool_choice.")
     response_format: bool = Field(default=True, description="The param response_format.")
     seed: bool = Field(default=True, description="The param seed.")
-    stream: Literal[False] = Field(default=False, description="Streaming; no adapter can stream.")
+    stream: bool = Field(default=False, description="Streaming; not available yet.")
 
 
 class AdapterParams(_Section):

@@ -156,12 +156,13 @@ def _needed(values: Any) -> Iterator[Finding]:
 
 
 def _params(values: Any) -> Iterator[Finding]:
-    for section, names in (("params", ("rename", "defaults")),):
-        for table in names:
-            given = value_at(values, (section, table))
-            for name in given if isinstance(given, dict) else ():
-                if name in CONTENT.values() or name in {"model", "stream"}:
-                    yield Finding((section, table, name), "is no param: the body says where it goes")
+    for table in ("rename", "defaults"):
+        given = value_at(values, ("params", table))
+        for name in given if isinstance(given, dict) else ():
+            if name in CONTENT.values() or name in {"model", "stream"}:
+                yield Finding(("params", table, name), "is no param: the body says where it goes")
+    if value_at(values, ("capabilities", "stream")) is True:
+        yield Finding(("capabilities", "stream"), "streaming with an adapter is not available yet", "leave it out")
 
 
 def _credentials(values: Any) -> Iterator[Finding]:

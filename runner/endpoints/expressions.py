@@ -26,7 +26,7 @@ _SYNTAX = "JMESPath: a.b, a[0], a[?type=='text'].b, join(', ', a[].b)"
 _CERTAIN = frozenset(
     {
         *("field", "subexpression", "literal", "identity", "current", "index", "index_expression", "projection"),
-        *("filter_projection", "value_projection", "flatten", "comparator", "and_expression", "or_expression"),
+        *("filter_projection", "value_projection", "flatten", "and_expression", "or_expression"),
         *("not_expression", "multi_select_list", "multi_select_dict", "key_val_pair", "pipe"),
     }
 )
@@ -74,7 +74,7 @@ def compile_expression(text: str) -> Expression:
             parsed = jmespath.compile(text)
             tree = cast("Node", parsed.parsed)
             _check_functions(tree)
-            kinds = {node["type"] for node in _nodes(tree)}
+            certain = all(_is_certain(node) for node in _nodes(tree))
             reads = tuple(dict.fromkeys(_reads(tree, at_root=True)))
     except ExpressionError:
         raise
@@ -83,7 +83,7 @@ def compile_expression(text: str) -> Expression:
         raise ExpressionError(f"not a JMESPath expression: {reason}"[:200], _SYNTAX) from error
     names = _plain_names(tree)
     search = _lookup(names) if names else _searcher(parsed, text)
-    return Expression(text, search, reads, kinds <= _CERTAIN)
+    return Expression(text, search, reads, certain)
 
 
 class _Functions(functions.Functions):
@@ -140,6 +140,12 @@ def _nodes(node: Node) -> Iterator[Node]:
             yield from _nodes(child)
 
 
+def _is_certain(node: Node) -> bool:
+    if node["type"] == "comparator":
+        return node["value"] in {"eq", "ne"}  # a text is not less than a number
+    return node["type"] in _CERTAIN
+
+
 def _check_functions(tree: Node) -> None:
     known = _Functions.FUNCTION_TABLE
     for node in _nodes(tree):
@@ -168,9 +174,15 @@ def _reads(node: Node, *, at_root: bool) -> Iterator[tuple[str, str | None]]:
     elif kind in {"current", "identity"} and at_root:
         yield "@", None
     elif kind == "subexpression" and at_root and children[0]["type"] == "field":
-        following = children[1]
-        yield children[0]["value"], following["value"] if following["type"] == "field" else None
+        yield children[0]["value"], _first_name(children[1])
         at_root = False
     for position, child in enumerate(children):
         inside = kind in _LEFT_FIRST and position > 0
         yield from _reads(child, at_root=at_root and not inside)
+
+
+def _first_name(node: Node) -> str | None:
+    """Return the name that a node begins with: `x` of `x[0].y`; null for anything but a name."""
+    while node["type"] in _LEFT_FIRST or node["type"] == "flatten":
+        node = node["children"][0]
+    return node["value"] if node["type"] == "field" else None
