@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from runner.endpoints.expressions import compile_expression
-from runner.errors import ConnectError, UsageError
+from runner.errors import ConnectError, TemplateError, UsageError
 from runner.jsontext import describe, dumps, loads
 from runner.pipeline.attempt import send
-from runner.pipeline.fingerprint import Row, RowReader, build_requests
+from runner.pipeline.fingerprint import Row, RowReader, UnusableRowError, build_requests
 from runner.pipeline.probe import FAILED, LIMITED, PASSED, SKIPPED, Probe
 from runner.readers import BadRow, read_batches
 
@@ -65,10 +66,11 @@ def first_request(prepared: Prepared) -> Request:
     read = RowReader(prepared.plan).read
     for batch in read_batches(prepared.paths, batch_rows=200):
         for row in batch.rows:
-            if not isinstance(row, BadRow):
-                content, carry = read(row)
-                return build_requests(prepared.plan, Row(row, content, carry, 0))[0]
-    raise UsageError("dataset.path: the dataset has no row to send")
+            with contextlib.suppress(UnusableRowError, TemplateError, TypeError):
+                if not isinstance(row, BadRow):
+                    content, carry = read(row)
+                    return build_requests(prepared.plan, Row(row, content, carry, 0))[0]
+    raise UsageError("dataset.path: the dataset has no row that can be sent")
 
 
 def _answer(prepared: Prepared, body: bytes, choices: int) -> str:

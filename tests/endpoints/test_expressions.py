@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.endpoints.expressions import ExpressionError, compile_expression
@@ -122,6 +122,7 @@ def test_what_is_called_certain_never_fails(text: str) -> None:
     expression = compile_expression(text)
     assert expression.certain
 
+    @settings(deadline=None)
     @given(JSON)
     def check(value: Any) -> None:
         expression.search(value)

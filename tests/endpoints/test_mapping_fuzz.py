@@ -88,6 +88,7 @@ def test_no_body_breaks_a_row_or_the_table(name: str, tmp_path: Path) -> None:
     check()
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_an_error_body_of_any_shape_keeps_the_error(value: Any) -> None:
     endpoint = compile_adapter(load_adapter("anthropic-messages")).endpoint("chat")

@@ -162,6 +162,7 @@ def test_retrieved_documents_usage_and_words_become_columns(config: Any, tmp_pat
             ("authorization", "Basic " + base64.b64encode(f"me:{KEY}".encode()).decode()),
             None,
         ),
+        ({"type": "basic"}, ("authorization", "Basic " + base64.b64encode(KEY.encode()).decode()), None),
         ({"type": "none"}, None, None),
     ],
 )
@@ -548,6 +549,15 @@ def test_the_check_explains_a_mapping_that_finds_nothing(config: Any, tmp_path: 
     assert len(finished.out) < 5000
     assert KEY not in finished.out
     assert len(server.seen) == 1
+
+
+def test_the_check_takes_the_first_row_that_can_be_sent(config: Any, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", [{"question": "no id", "kb": 1, "note": "a"}, *ROWS])
+    path = tmp_path / "run.yaml"
+    with vendor(lambda _: says(ANSWER)) as server:
+        path.write_text(json.dumps(config(server.root)), encoding="utf-8")
+        assert evalrunner("check", path, cwd=tmp_path).code == 0
+    assert [body["question"] for body in server.bodies] == ["What is 0?"]
 
 
 @pytest.mark.parametrize(
