@@ -12,7 +12,7 @@ from runner.config.places import Finding, value_at
 from runner.config.rules import HEADER_NAME, USE_VARIABLE, breaks_header, texts_in
 from runner.endpoints.adapter import CONTENT, CONTEXT
 from runner.endpoints.expressions import ExpressionError, compile_expression
-from runner.endpoints.mapping import ANSWERED
+from runner.endpoints.mapped_errors import ANSWERED
 from runner.endpoints.tree import compile_tree
 
 if TYPE_CHECKING:

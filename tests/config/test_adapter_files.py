@@ -9,7 +9,7 @@ import pytest
 
 from runner.config import adapter_from_dict, adapter_json_schema, load_adapter, shipped_adapters
 from runner.endpoints.adapter import compile_adapter
-from runner.endpoints.mapping import ANSWERED
+from runner.endpoints.mapped_errors import ANSWERED
 from runner.errors import ConfigError, request_errors
 
 if TYPE_CHECKING:

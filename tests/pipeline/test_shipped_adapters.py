@@ -12,7 +12,7 @@ import pytest
 
 import runner
 from runner.config import load_adapter, shipped_adapters
-from runner.endpoints.mapping import read_embeddings
+from runner.endpoints.mapped_lists import read_embeddings
 from tests.support.runs import by_sample, table, write_rows
 from tests.support.vendors import says, vendor
 
