@@ -11,8 +11,10 @@ import typer
 
 from runner.cli.output import print_json, print_result, table
 from runner.config import load_config
+from runner.config.adapter_names import NATIVE
+from runner.pipeline.adapterprobe import probe_adapter
 from runner.pipeline.connect import connect
-from runner.pipeline.prepare import read_api_key, refuse_unavailable, server_name
+from runner.pipeline.prepare import prepare, read_api_key, refuse_unavailable, server_name
 from runner.pipeline.probe import PASSED, Target, probe
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def check(
 ) -> None:
     """Test the connection: reach, key, model, a chat request, log probabilities, n, usage, rate-limit headers.
 
-    Sends at most 5 small requests, which may cost a few tokens, and says what it did not test. Exits with 0 when a chat
+    Sends at most 5 small requests, which may cost a few tokens, and says what it did not test. With an adapter it sends
+    the dataset's first row, and says what each expression of the adapter finds in the answer. Exits with 0 when a chat
     request is answered, 5 when the server refuses, 6 when it cannot be reached.
     """
     loaded = load_config(config, overrides=overrides or ())
@@ -46,6 +49,12 @@ def check(
 
 async def _check(config: RunConfig) -> Probe:
     refuse_unavailable(config)
+    if config.model.adapter != NATIVE:
+        prepared = prepare(config)
+        adapter = prepared.adapter
+        if adapter is not None:
+            async with connect(config, prepared.api_key, log_path=None, adapter=adapter) as transport:
+                return await probe_adapter(transport, prepared, adapter)
     async with connect(config, read_api_key(config), log_path=None) as transport:
         name = "max_completion_tokens" if "max_completion_tokens" in config.request.params else "max_tokens"
         # The test asks a chat; a path given for another shape is not one for chat.

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from runner.cli.output import print_json, print_result, table
+from runner.cli.output import print_json, print_result, say, table
 from runner.config import config_from_dict
 from runner.errors import DamagedError, RunFolderError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
-from runner.folder.manifest import read_manifest
+from runner.folder.manifest import read_manifest, write_manifest
 from runner.pipeline import list_runs, open_existing, sealing_of, status_of
+from runner.pipeline.adapters import renew_adapter
 from runner.pipeline.locate import Located
 from runner.pipeline.recovery import recover
 from runner.pipeline.reseal import reseal as reseal_run
@@ -94,11 +95,14 @@ def verify(
 def reseal(run_dir: _RunDir, *, as_json: _Json = False) -> None:
     """Parse the kept response bodies again, for example after a fixed adapter. No request is sent.
 
-    Rows whose bodies were not kept (output.keep_raw: false) stay as they are.
+    The response half of the adapter file is read as it is now, and kept with the run. Rows whose bodies were not kept
+    (output.keep_raw: false) stay as they are.
     """
     folder, manifest = open_existing(run_dir)
-    sealing = _sealing(folder, manifest)
     with hold_lock(folder):
+        if renew_adapter(manifest, config_from_dict(manifest.config, folder.root), say):
+            write_manifest(folder, manifest)
+        sealing = _sealing(folder, manifest)
         log = read_commits(folder)
         recover(sealing, log)
         result = reseal_run(sealing, log)

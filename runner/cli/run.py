@@ -175,11 +175,14 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
         "bad_rows": found.scan.bad_rows,
         "columns": dict(found.scan.columns),
         "max_in_flight": max_in_flight(config.limits),
+        "warnings": list(found.prepared.warnings),
         **guess.to_json(),
     }
     if as_json:
         print_json(facts)
         return
+    for warning in found.prepared.warnings:
+        say(f"warning: {warning}")
     done = found.scan.samples * found.prepared.plan.repeats - guess.requests
     completion = "unknown" if guess.completion_tokens is None else f"≤ {guess.completion_tokens:,}"
     rows = [
@@ -191,8 +194,9 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
         ("time", _time_under_limits(guess.seconds_under_limits, config)),
         ("columns", ", ".join(f"{name}: {kind}" for name, kind in found.scan.columns.items())),
     ]
+    method = found.prepared.adapter.method if found.prepared.adapter else "POST"
     first = orjson.dumps(guess.first_request, option=orjson.OPT_INDENT_2).decode() if guess.first_request else "none"
-    print_result(f"{table(rows)}\n\nfirst request, POST {found.prepared.plan.path}:\n{first}\n\nNothing was sent.")
+    print_result(f"{table(rows)}\n\nfirst request, {method} {found.prepared.plan.path}:\n{first}\n\nNothing was sent.")
 
 
 def _time_under_limits(seconds: float | None, config: RunConfig) -> str:

@@ -1,4 +1,4 @@
-"""Owns `schema`: the JSON Schema of the config and the Arrow schemas of the output."""
+"""Owns `schema`: the JSON Schemas of the config and of adapter files, and the Arrow schemas of the output."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from runner.cli.output import print_json, print_result
-from runner.config import config_json_schema
+from runner.config import adapter_json_schema, config_json_schema
 from runner.sinks import table_schema
 
 
@@ -16,23 +16,29 @@ class Subject(StrEnum):
     """What a schema can be asked of."""
 
     CONFIG = "config"
+    ADAPTER = "adapter"
     RESPONSES = "responses"
     ATTEMPTS = "attempts"
     RAW = "raw"
 
 
 def schema(
-    subject: Annotated[Subject, typer.Argument(help="config: JSON Schema. responses, attempts, raw: Arrow columns.")],
+    subject: Annotated[
+        Subject, typer.Argument(help="config, adapter: JSON Schema. responses, attempts, raw: Arrow columns.")
+    ],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print columns as one JSON object.")] = False,
 ) -> None:
-    """Print the schema of the config, or of a table of the output.
+    """Print the schema of the config, of an adapter file, or of a table of the output.
 
     `evalrunner schema config > evalrunner.schema.json` gives editors completion and checks: put
     `# yaml-language-server: $schema=evalrunner.schema.json` on the config's first line.
     """
     if subject is Subject.CONFIG:
         print_json(config_json_schema())
+        return
+    if subject is Subject.ADAPTER:
+        print_json(adapter_json_schema())
         return
     columns = table_schema(subject.value, {}, {})
     described = {field.name: f"{field.type}{'' if field.nullable else ' not null'}" for field in columns}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from runner.config.adapter_names import shipped_adapters
+from runner.config.adapters import adapter_from_dict, load_adapter
 from runner.config.available import unavailable
 from runner.config.loading import LoadedConfig, config_from_dict, load_config, to_dict
 from runner.config.models import (
@@ -22,7 +24,7 @@ from runner.config.models import (
     Timeouts,
 )
 from runner.config.params import warnings
-from runner.config.schema import config_json_schema
+from runner.config.schema import adapter_json_schema, config_json_schema
 from runner.limiter.policy import Limits
 from runner.retry.policy import RetryPolicy
 
@@ -45,9 +47,13 @@ __all__ = [
     "Scorer",
     "Server",
     "Timeouts",
+    "adapter_from_dict",
+    "adapter_json_schema",
     "config_from_dict",
     "config_json_schema",
+    "load_adapter",
     "load_config",
+    "shipped_adapters",
     "to_dict",
     "unavailable",
     "warnings",

@@ -19,8 +19,6 @@ def unavailable(config: RunConfig) -> list[Problem]:
 
 
 def _model(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if config.model.adapter != "openai":
-        yield "model.adapter", "adapter files"
     if isinstance(config.model.base_url, list) and len(config.model.base_url) > 1:
         yield "model.base_url", "a pool of more than one server"
 

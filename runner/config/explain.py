@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from runner.config.credentials import shown
 from runner.config.models import RunConfig
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from runner.config.places import KeyPath
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -32,6 +34,7 @@ _EXPECTED = {
     "list_type": "a list",
     "literal_error": "{expected}",
     "model_type": "a section with keys",
+    "too_short": "a list that is not empty",
     "string_too_short": "a text that is not empty",
     "string_type": "a text",
 }
@@ -47,21 +50,26 @@ _MISSING_HINTS: dict[KeyPath, str] = {
 
 def config_or_findings(values: dict[str, Any]) -> RunConfig | list[Finding]:
     """Return the config that plain JSON values are, or everything that is wrong with their keys, types and ranges."""
+    return validated_or_findings(RunConfig, values)
+
+
+def validated_or_findings(model: type[_Model], values: dict[str, Any]) -> _Model | list[Finding]:
+    """Return what plain JSON values are under a model, or everything wrong with their keys, types and ranges."""
     try:
         # From JSON, strict mode takes a mapping where a dataclass is expected; from Python it asks for an instance.
-        return RunConfig.model_validate_json(orjson.dumps(values))
+        return model.model_validate_json(orjson.dumps(values))
     except ValidationError as error:
-        return _findings(error.errors(include_url=False), values)
+        return _findings(error.errors(include_url=False), values, model)
 
 
-def _findings(errors: list[ErrorDetails], values: dict[str, Any]) -> list[Finding]:
+def _findings(errors: list[ErrorDetails], values: dict[str, Any], model: type[BaseModel]) -> list[Finding]:
     by_path: dict[KeyPath, list[ErrorDetails]] = defaultdict(list)
     for error in errors:
         by_path[_data_path(error, values)].append(error)
     # Of a value of several types (a URL or a list of servers), what is wrong inside tells more than what it is not.
     outer = {path[:length] for path in by_path for length in range(len(path))}
     return [
-        _finding(path, found, value_at(values, path))
+        _finding(path, found, value_at(values, path), model)
         for path, found in by_path.items()
         if path not in outer or len(found[0]["loc"]) == len(path)
     ]
@@ -78,12 +86,14 @@ def _data_path(error: ErrorDetails, values: Any) -> KeyPath:
     return path + missing
 
 
-def _finding(path: KeyPath, errors: list[ErrorDetails], value: Any) -> Finding:
+def _finding(path: KeyPath, errors: list[ErrorDetails], value: Any, model: type[BaseModel]) -> Finding:
     kinds = {error["type"] for error in errors}
     if "missing" in kinds:
-        return Finding(path[:-1], f'missing key "{path[-1]}"', _MISSING_HINTS.get(path, ""))
+        return Finding(
+            path[:-1], f'missing key "{path[-1]}"', _MISSING_HINTS.get(path, "") if model is RunConfig else ""
+        )
     if kinds & _UNKNOWN:
-        return Finding(path, "unknown key", advice(path))
+        return Finding(path, "unknown key", advice(path, model))
     expected = " or ".join(dict.fromkeys(_expected(error) for error in errors))
     return Finding(path, f"expected {expected}, found {_found(path, value)}")
 

@@ -81,7 +81,10 @@ class Model(_Section):
     api_key_env: str | None = Field(
         default=None, description="The NAME of the environment variable that holds the key; never the key itself."
     )
-    adapter: str = Field(default="openai", description="Wire format: openai, or the path of an adapter file (.yaml).")
+    adapter: str = Field(
+        default="openai",
+        description="Wire format: openai, the name of a shipped adapter, or the path of an adapter file (.yaml).",
+    )
     headers: dict[str, str] = Field(default={}, description="HTTP headers sent along; none that carries a credential.")
     price: Price | None = Field(default=None, description="Prices; null: unknown, and the cost is null.")
     path: str | None = Field(

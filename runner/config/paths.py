@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.config.adapter_names import is_adapter_path
 from runner.config.models import Output
 from runner.config.places import nearest, value_at, with_value
 
@@ -18,15 +19,18 @@ if TYPE_CHECKING:
 # Words that stand where a path can stand.
 _NO_PATHS: dict[KeyPath, str] = {
     ("dataset", "path"): "-",
-    ("model", "adapter"): "openai",
     ("gates", "baseline"): "last_good",
 }
 _OUTPUT_DIR: KeyPath = ("output", "dir")
+_ADAPTER: KeyPath = ("model", "adapter")
 _MAGIC = frozenset("*?[")
 
 
 def path_keys(values: Any) -> Iterator[KeyPath]:
     """Yield the keys of those texts, in plain values of any shape, that are paths of files or folders."""
+    adapter = value_at(values, _ADAPTER)
+    if isinstance(adapter, str) and is_adapter_path(adapter):
+        yield _ADAPTER
     for key in (*_NO_PATHS, _OUTPUT_DIR):
         value = value_at(values, key)
         if isinstance(value, str) and value != _NO_PATHS.get(key):

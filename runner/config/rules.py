@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from runner.config.adapter_names import adapter_finding
 from runner.config.credentials import holds_key, is_bare_key, is_credential_field, names_credential, shown_text
 from runner.config.models import NAME_PATTERN
 from runner.config.params import param_findings
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
     from runner.config.places import KeyPath
 
-_USE_VARIABLE = "put the key into an environment variable, and the variable's name into model.api_key_env"
+USE_VARIABLE = "put the key into an environment variable, and the variable's name into model.api_key_env"
 
 # One client address has no more connections to one server address.
 _MOST_IN_FLIGHT = 65_535
 _LARGEST_BATCH = 100_000
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # The keys below request that hold what is asked, by endpoint.
@@ -108,9 +109,9 @@ def _wrong_with_url(url: str) -> tuple[str, str] | None:
     if parts.scheme not in ("http", "https") or not host or not has_port or _BLANK_OR_CONTROL.search(url):
         return "expected a URL that begins with http:// or https:// and names a host", "e.g. http://127.0.0.1:8000/v1"
     if parts.username is not None or parts.password is not None:
-        return "holds a user name or password", _USE_VARIABLE
+        return "holds a user name or password", USE_VARIABLE
     if "?" in url or "#" in url:
-        return "holds a query or fragment, which could carry a key", _USE_VARIABLE
+        return "holds a query or fragment, which could carry a key", USE_VARIABLE
     return None
 
 
@@ -122,8 +123,8 @@ def _model_path(values: Any) -> Iterator[Finding]:
 
 def _adapter(values: Any) -> Iterator[Finding]:
     adapter = value_at(values, ("model", "adapter"))
-    if isinstance(adapter, str) and adapter != "openai" and not adapter.endswith((".yaml", ".yml")):
-        yield Finding(("model", "adapter"), f"expected openai or a file *.yaml, found {shown_text(adapter)}")
+    if isinstance(adapter, str) and (finding := adapter_finding(adapter)) is not None:
+        yield finding
 
 
 def _key_variable(values: Any) -> Iterator[Finding]:
@@ -138,31 +139,37 @@ def _headers(values: Any) -> Iterator[Finding]:
     for name, value in headers.items() if isinstance(headers, dict) else ():
         path = ("model", "headers", name)
         if names_credential(name):
-            yield Finding(path, "a header of this name carries a credential", _USE_VARIABLE)
-        if not _HEADER_NAME.fullmatch(name):
+            yield Finding(path, "a header of this name carries a credential", USE_VARIABLE)
+        if not HEADER_NAME.fullmatch(name):
             yield Finding(path, "is not the name of an HTTP header")
-        if isinstance(value, str) and _CONTROL.search(value):
+        if isinstance(value, str) and breaks_header(value):
             yield Finding(path, "a line break or control character cannot stand in a header")
 
 
 def _credentials(values: Any) -> Iterator[Finding]:
     for section in (("name",), ("model",), ("request", "params"), ("request", "extra_body")):
-        for path, text in _texts(value_at(values, section), section):
+        for path, text in texts_in(value_at(values, section), section):
             if holds_key(text):
-                yield Finding(path, "looks like a key", _USE_VARIABLE)
+                yield Finding(path, "looks like a key", USE_VARIABLE)
             elif section[0] == "request" and is_credential_field(str(path[-1])):
-                yield Finding(path, "the name of this field says that it carries a credential", _USE_VARIABLE)
+                yield Finding(path, "the name of this field says that it carries a credential", USE_VARIABLE)
 
 
-def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+def breaks_header(value: str) -> bool:
+    """Say whether a text holds what would end a header's line."""
+    return _CONTROL.search(value) is not None
+
+
+def texts_in(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Yield every text below a path of plain values."""
     if isinstance(value, str):
         yield path, value
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _texts(item, (*path, key))
+            yield from texts_in(item, (*path, key))
     if isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _texts(item, (*path, number))
+            yield from texts_in(item, (*path, number))
 
 
 def _messages(values: Any) -> Iterator[Finding]:

@@ -1,10 +1,11 @@
-"""Owns the JSON Schema of the config file, for editors that complete and check as one types."""
+"""Owns the JSON Schemas of the config file and of adapter files, for editors that complete and check as one types."""
 
 from __future__ import annotations
 
 import inspect
 from typing import Any
 
+from runner.config.adapter_models import AdapterFile
 from runner.config.models import RunConfig
 from runner.limiter.policy import Limits
 from runner.retry.policy import RetryPolicy
@@ -29,4 +30,14 @@ def config_json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": "evalrunner config",
+    }
+
+
+def adapter_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of an adapter file, with a description for every key."""
+    schema = AdapterFile.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "evalrunner adapter",
     }

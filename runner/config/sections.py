@@ -38,9 +38,9 @@ _SYNONYMS = {
 }
 
 
-def keys_at(path: KeyPath) -> dict[str, Any]:
+def keys_at(path: KeyPath, root: type[BaseModel] = RunConfig) -> dict[str, Any]:
     """Return the keys of the section at `path`, with their types; empty where any key may stand."""
-    section: Any = RunConfig
+    section: Any = root
     for part in path:
         keys = _keys(section)
         # Anything else is a list index or a free name (a score): the section stands below it.
@@ -49,35 +49,39 @@ def keys_at(path: KeyPath) -> dict[str, Any]:
     return _keys(section)
 
 
-def advice(path: KeyPath) -> str:
-    """Return what to do about the unknown key at `path`."""
+def advice(path: KeyPath, root: type[BaseModel] = RunConfig) -> str:
+    """Return what to do about the unknown key at `path` of a file whose shape is `root`."""
     name = str(path[-1])
-    siblings = list(keys_at(path[:-1]))
+    siblings = list(keys_at(path[:-1], root))
     if is_credential_field(name):
         return "a key never stands in a config: name its environment variable in model.api_key_env"
-    if name in _SYNONYMS:
+    if name in _SYNONYMS and root is RunConfig:
         return f"write {_SYNONYMS[name]}"
     here = f"the keys here are {', '.join(siblings)}"
-    if name in _homes():
-        return f"it belongs {_home(name)}; {here}" if len(siblings) <= _FEW else f"it belongs {_home(name)}"
-    return _spelling(name, siblings) or here
+    homes = _homes(root)
+    if name in homes:
+        return (
+            f"it belongs {_home(homes[name])}; {here}" if len(siblings) <= _FEW else f"it belongs {_home(homes[name])}"
+        )
+    return _spelling(name, siblings, homes) or here
 
 
-def _spelling(name: str, siblings: list[str]) -> str:
-    close = get_close_matches(name, {*siblings, *_homes()}, n=1, cutoff=0.75) or get_close_matches(name, siblings, n=1)
+def _spelling(name: str, siblings: list[str], homes: dict[str, list[str]]) -> str:
+    close = get_close_matches(name, {*siblings, *homes}, n=1, cutoff=0.75) or get_close_matches(name, siblings, n=1)
     if not close:
         return ""
-    return f'did you mean "{close[0]}"?' + ("" if close[0] in siblings else f" It belongs {_home(close[0])}")
+    return f'did you mean "{close[0]}"?' + ("" if close[0] in siblings else f" It belongs {_home(homes[close[0]])}")
 
 
-def _home(name: str) -> str:
-    return " or ".join(f"under {section}" if section else "at the top level" for section in _homes()[name])
+def _home(sections: list[str]) -> str:
+    return " or ".join(f"under {section}" if section else "at the top level" for section in sections)
 
 
 @cache
-def _homes() -> dict[str, list[str]]:
-    """Return the sections that a key may stand in, by key; the parameters of a request too."""
-    homes: dict[str, list[str]] = {name: ["request.params"] for known in PARAMS.values() for name in known}
+def _homes(root: type[BaseModel]) -> dict[str, list[str]]:
+    """Return the sections that a key may stand in, by key; in a config the parameters of a request too."""
+    params = [name for known in PARAMS.values() for name in known] if root is RunConfig else []
+    homes: dict[str, list[str]] = {name: ["request.params"] for name in params}
 
     def visit(section: Any, path: KeyPath) -> None:
         for key, annotation in _keys(section).items():
@@ -86,7 +90,7 @@ def _homes() -> dict[str, list[str]]:
             if inner is not None:
                 visit(inner, (*path, key))
 
-    visit(RunConfig, ())
+    visit(root, ())
     return homes
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runner.errors import RequestError
-    from runner.records import Parsed
+    from runner.records import Parsed, Usage
 
 __all__ = [
     "ENDPOINTS",
@@ -34,7 +34,9 @@ class Endpoint:
 
     `path` is added to the base URL. `choices_wanted(body)` counts the answers a body asks for, `reserve_tokens(body,
     size_bytes)` estimates its tokens, `find_problem(body)` says why a 2xx body is no answer, and `parse(body bytes,
-    cases, choices)` reads the outputs (it raises ValueError for what is none).
+    cases, choices)` reads the outputs (it raises ValueError for what is none). `count_tokens(body)` reads the counts
+    alone. An adapter may also see errors its own way: `refine(error, body bytes)` may return another error for a failed
+    answer, and `error_in_body(body)` replaces how an error inside a 2xx is found.
 
     A body is made by `compose(content, parameters)`, where the content is what stands at `request.<content>` in a
     config and at `field` in the body, and, once rendered, by `finish(body)`, if there is one. `longest_answer(body)` is
@@ -56,6 +58,9 @@ class Endpoint:
     field: str = "messages"
     batch_url: str | None = None
     fixed_choices: bool = True
+    count_tokens: Callable[[Any], Usage] = count_tokens
+    refine: Callable[[RequestError, bytes], RequestError] | None = None
+    error_in_body: Callable[[Any], RequestError | None] | None = None
 
 
 # A new API shape is one module and one entry here.

@@ -34,7 +34,7 @@ def find_omission(endpoint: Endpoint, request: Request, answer: bytes) -> Unsupp
     except ValueError:
         return None
     outputs = [output for case in parsed.outputs for output in case]
-    if not any(_has_tokens(output) for output in outputs):
+    if not any(_has_tokens(output) for output in outputs) or any(_has_values(output) for output in outputs):
         return None
     return UnsupportedError(
         "the server left out the log probabilities that the request asked for: "
@@ -46,3 +46,7 @@ def find_omission(endpoint: Endpoint, request: Request, answer: bytes) -> Unsupp
 def _has_tokens(output: Output) -> bool:
     text = (output.text or "").strip("\ufffd")
     return bool(text) and output.status in ("ok", "truncated") and not output.tool_calls
+
+
+def _has_values(output: Output) -> bool:
+    return output.logprobs is not None and bool(output.logprobs.tokens)

@@ -38,7 +38,7 @@ class Manifest:
     """The content of manifest.json.
 
     `identity` names what makes a run the same run; `columns` maps the kept dataset columns to their kinds, fixed when
-    the run was created.
+    the run was created. `adapter` is the content of its adapter file, empty for the built-in format.
     """
 
     run_id: str
@@ -51,6 +51,7 @@ class Manifest:
     columns: dict[str, str]
     status: str = RUNNING
     format: int = FORMAT
+    adapter: dict[str, Any] = field(default_factory=dict)
     capabilities: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)

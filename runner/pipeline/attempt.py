@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from runner.endpoints import count_tokens
 from runner.errors import InvalidResponseError, RequestError, kind_of
 from runner.jsontext import NestingError, loads
 from runner.records import Attempt, Failure, Usage, value
@@ -48,6 +47,8 @@ def judge(endpoint: Endpoint, response: Response, *, answered_before: bool) -> O
     if not _OK <= status < _MULTIPLE_CHOICES:
         now = datetime.now(UTC)
         error = classify_status(status, response.headers, response.body, answered_before=answered_before, now=now)
+        if error is not None and endpoint.refine is not None:
+            error = endpoint.refine(error, response.body)
         return Outcome(response, error)
     try:
         value, _ = loads(response.body)
@@ -61,8 +62,8 @@ def judge(endpoint: Endpoint, response: Response, *, answered_before: bool) -> O
         )
         return Outcome(response, invalid)
     try:
-        problem = error_in_body(value) or endpoint.find_problem(value)
-        return Outcome(response, problem, count_tokens(value))
+        problem = (endpoint.error_in_body or error_in_body)(value) or endpoint.find_problem(value)
+        return Outcome(response, problem, endpoint.count_tokens(value))
     except Exception:  # noqa: BLE001 - a bug here must not send a paid answer again; sealing reads the bytes later
         return Outcome(response, None)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runner.engines import open_embedded
 from runner.errors import NotAvailableError
+from runner.pipeline.adapters import auth_of, secrets
 from runner.redaction import Redactor
 from runner.transport import Timeouts, TransportOptions, open_transport
 
@@ -15,20 +16,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.config import RunConfig
+    from runner.endpoints.adapter import Adapter
     from runner.transport import Transport
 
 
 @contextlib.asynccontextmanager
-async def connect(config: RunConfig, api_key: str | None, *, log_path: Path | None) -> AsyncIterator[Transport]:
+async def connect(
+    config: RunConfig, api_key: str | None, *, log_path: Path | None, adapter: Adapter | None = None
+) -> AsyncIterator[Transport]:
     """Open what a config's requests go through, for the length of a run. Raises EngineError."""
     async with _base_url(config, log_path) as base_url:
         options = TransportOptions(
             base_url=base_url,
             api_key=api_key,
-            headers=config.model.headers,
+            headers={**(adapter.spec["headers"] if adapter else {}), **config.model.headers},
             timeouts=Timeouts(**config.request.timeout_s.model_dump()),
+            method=adapter.method if adapter else "POST",
+            auth=auth_of(adapter),
         )
-        async with open_transport(options, Redactor([api_key] if api_key else [])) as transport:
+        async with open_transport(options, Redactor(secrets(adapter, api_key))) as transport:
             yield transport
 
 

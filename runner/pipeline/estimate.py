@@ -52,7 +52,7 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         body = orjson.loads(request.body)
         first = first or body
         count += 1
-        prompt_bytes += len(orjson.dumps(body.get(production.plan.endpoint.field)))
+        prompt_bytes += len(orjson.dumps(body.get(production.plan.endpoint.field) or body))
         most = production.plan.endpoint.longest_answer(body)
         longest = longest + most * request.choices if longest is not None and most is not None else None
     scale = cases / count if count else 0.0

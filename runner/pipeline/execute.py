@@ -65,7 +65,8 @@ async def _send_and_finish(opened: OpenRun) -> RunSummary:
 async def _send(opened: OpenRun) -> SessionResult:
     prepared, options = opened.prepared, opened.options
     config = prepared.config
-    async with connect(config, prepared.api_key, log_path=opened.folder.root / "server.log") as transport:
+    log_path = opened.folder.root / "server.log"
+    async with connect(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as transport:
         total = (opened.scan.samples + opened.scan.bad_rows) * prepared.plan.repeats
         plan = SessionPlan(
             number=opened.manifest.sessions[-1].number,

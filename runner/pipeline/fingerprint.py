@@ -35,26 +35,36 @@ class RequestPlan:
 
     `id_column` null means that a row's id is a hash of the columns the templates use; `kept` null keeps all columns.
     `fixed` is all of a request's body that is the same for every row, null where only the whole body tells how many
-    choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is.
+    choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is. Where there
+    is an adapter, `wire` makes of a rendered body the bytes that are sent, and `wire_digest` stands for it in keys.
     """
 
     endpoint: Endpoint
     path: str
     model: str
     template: Template
-    fixed: dict[str, Any] | None
     id_column: str | None
     target_column: str | None
     kept: tuple[str, ...] | None
     repeats: int
     ready_made: bool = False
+    fixed: dict[str, Any] | None = None
     request_digest: bytes = field(default=b"")
+    wire: Callable[[Mapping[str, Any]], bytes] | None = None
+    wire_digest: bytes = b""
 
     def identified(self, request: Any) -> RequestPlan:
         """Return the plan with the digest of the request's config, which every row digest covers."""
         fields = [self.endpoint.name, self.path, self.model, self.id_column, self.ready_made, request]
-        digest = digest128(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
-        return replace(self, request_digest=digest)
+        if self.wire_digest:
+            fields.append(self.wire_digest.hex())
+        return replace(self, request_digest=digest128(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)))
+
+    def render(self, values: Mapping[str, Any]) -> None:
+        """Make a row's body and drop it. Raises TemplateError when a template fails for the row."""
+        body = self.template.render(values)
+        if self.wire is not None:
+            self.wire(body)
 
 
 class RowReader:
@@ -109,7 +119,7 @@ class RowReader:
         if id_column is not None and id_column in shape.missing:
             raise UnusableRowError(f"the row has no '{id_column}', the id column")
         try:
-            self._plan.template.render(values)
+            self._plan.render(values)
         except TemplateError as error:
             raise UnusableRowError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
 
@@ -190,7 +200,8 @@ class RequestBuilder:
         self._encode = plan.template.encoder()
         self._fixed_choices = None if plan.fixed is None else plan.endpoint.choices_wanted(plan.fixed)
         model = None if plan.ready_made else plan.model
-        rests = (orjson.dumps([repeat, plan.endpoint.name, model])[1:] for repeat in range(plan.repeats))
+        wire = [plan.wire_digest.hex()] if plan.wire_digest else []
+        rests = (dumps([repeat, plan.endpoint.name, model, *wire])[1:] for repeat in range(plan.repeats))
         self._key_rests = [b"," + rest for rest in rests]
 
     def build(self, row: Row) -> list[Request]:
@@ -199,29 +210,34 @@ class RequestBuilder:
         own_id = sample_id(plan, values, row.content, row.occurrence)
         digest = occurrence_digest(row_digest(plan, row.content), row.occurrence)
         columns, target = kept_columns(plan, values), target_text(plan, values)
-        # The key is the digest of ["v1", sample id, repeat, endpoint, model] and the body.
+        # The key is the digest of ["v1", sample id, repeat, endpoint, model] and the body, and of the adapter if any.
         prefix = b'["v1",' + dumps(own_id)
-        if plan.fixed is not None and self._fixed_choices is not None:
-            body, wanted = plan.fixed, self._fixed_choices
-            bodies = [self._encode(values)] * plan.repeats
-        else:
-            body = values["body"] if plan.ready_made else plan.template.render(values)
-            wanted = plan.endpoint.choices_wanted(body)
-            bodies = _bodies(body, plan.repeats)
+        body, wanted, encoded = self._bodies(values)
         requests = []
-        for repeat, encoded in enumerate(bodies):
-            key = digest128(prefix + self._key_rests[repeat] + encoded)
+        for repeat, (own, sent) in enumerate(encoded):
+            key = digest128(prefix + self._key_rests[repeat] + sent)
+            sent_bytes = sent if plan.wire is None else plan.wire(own)
             case = Case(key, own_id, repeat, digest, row.carry, target, columns)
-            reserve = plan.endpoint.reserve_tokens(body, len(encoded))
-            requests.append(Request(key, plan.path, encoded, (case,), wanted, reserve))
+            reserve = plan.endpoint.reserve_tokens(body, len(sent_bytes))
+            requests.append(Request(key, plan.path, sent_bytes, (case,), wanted, reserve))
         return requests
 
+    def _bodies(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], int, list[tuple[dict[str, Any], bytes]]]:
+        """Return the body as an object, the choices it asks for, and object and bytes of each repeat.
 
-def _bodies(body: Mapping[str, Any], repeats: int) -> list[bytes]:
-    seed = body.get("seed")
-    if repeats > 1 and type(seed) is int:
-        return [dumps({**body, "seed": seed + repeat}, option=orjson.OPT_SORT_KEYS) for repeat in range(repeats)]
-    return [dumps(body, option=orjson.OPT_SORT_KEYS)] * repeats
+        Where parameters are fixed, the object holds no more than these.
+        """
+        plan = self._plan
+        if plan.fixed is not None and self._fixed_choices is not None:
+            return plan.fixed, self._fixed_choices, [(plan.fixed, self._encode(values))] * plan.repeats
+        body = values["body"] if plan.ready_made else plan.template.render(values)
+        seed = body.get("seed")
+        if plan.repeats > 1 and type(seed) is int:
+            owns = [{**body, "seed": seed + repeat} for repeat in range(plan.repeats)]
+            encoded = [(own, dumps(own, option=orjson.OPT_SORT_KEYS)) for own in owns]
+        else:
+            encoded = [(body, dumps(body, option=orjson.OPT_SORT_KEYS))] * plan.repeats
+        return body, plan.endpoint.choices_wanted(body), encoded
 
 
 def _read_batch_row(values: Mapping[str, Any], url: str | None) -> bytes:

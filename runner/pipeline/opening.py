@@ -16,12 +16,12 @@ from runner.config import to_dict
 from runner.crash_points import crash_point
 from runner.digest import digest_of
 from runner.durable import create_folder
-from runner.endpoints import ENDPOINTS
 from runner.errors import RunFolderError
 from runner.folder.commits import read_commits
 from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
+from runner.pipeline.adapters import kept_adapter, kept_endpoint
 from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
 from runner.pipeline.omissions import watch_for
@@ -54,7 +54,8 @@ from runner.pipeline.survey import prepare_and_scan, production_of, refuse_unren
 class RunOptions:
     """How a run is carried out, beyond its config.
 
-    `say` gets lines for the person watching; `reuse_input` takes a spooled standard input again, as `resume` does.
+    `say` gets lines for the person watching; `reuse_input` takes what the folder holds again, as `resume` does:
+    a spooled standard input, and the adapter as it was used.
     """
 
     where: Where = field(default_factory=Where)
@@ -102,7 +103,8 @@ def open_run(config: RunConfig, options: RunOptions) -> Iterator[OpenRun]:
     with hold_lock(folder):
         if early is None:
             spooled = _spool(folder, options) if from_stdin else None
-            early = prepare_and_scan(config, spooled, folder)
+            kept = kept_adapter(located.manifest) if options.reuse_input and located.manifest else None
+            early = prepare_and_scan(config, spooled, folder, kept)
         prepared, scan, scan_plan = early
         save_scan(folder, scan_plan, scan)
         scan, early = without_ids(scan), None  # nothing may keep the ids' checksums for the length of the run
@@ -122,6 +124,7 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         manifest.config = to_dict(prepared.config)
         manifest.config_digest = digest_of(manifest.config).hex()
         _check_columns(manifest, scan, options)
+    manifest.adapter = dict(prepared.adapter.spec) if prepared.adapter else {}
     sealing = sealing_of(folder, manifest, prepared.config)
     log = read_commits(folder)
     if not log.commits:
@@ -143,6 +146,8 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     write_manifest(folder, manifest)
     crash_point("run:after-manifest")
     retract_failures(sealing, log)
+    for warning in prepared.warnings:
+        options.say(f"warning: {warning}")
     if located.continued and not options.reuse_input:
         options.say(located.continued)
     events.write("session started", {"session": manifest.sessions[-1].number, "left": production.todo.cases})
@@ -153,7 +158,7 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
 def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Sealing:
     """Return what sealing a run needs to know."""
     context = RowContext(
-        endpoint=ENDPOINTS[config.request.endpoint],
+        endpoint=kept_endpoint(manifest, config),
         model=config.model.name or "",
         price=price_of(config),
         columns=manifest.columns,

@@ -11,6 +11,7 @@ from runner.config import unavailable
 from runner.endpoints import ENDPOINTS, Template, compile_template, join_fields
 from runner.engines import locate_embedded
 from runner.errors import ConfigError, DatasetError, EngineError, Problem, TemplateError, UsageError
+from runner.pipeline.adapters import open_adapter, plan_for, secrets
 from runner.pipeline.fingerprint import RequestPlan
 from runner.pipeline.rows import Price
 from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from runner.config import RunConfig
     from runner.endpoints import Endpoint
+    from runner.endpoints.adapter import Adapter
 
 # What an endpoint is asked with, by the key below request: what it is, and an example.
 _MISSING_CONTENT = {
@@ -44,13 +46,15 @@ class Prepared:
     api_key: str | None
     redactor: Redactor
     asks_for_logprobs: bool = False
+    adapter: Adapter | None = None
+    warnings: tuple[str, ...] = ()
 
 
-def prepare(config: RunConfig, spooled: Path | None = None) -> Prepared:
+def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None = None) -> Prepared:
     """Check a config against its dataset's first rows and compile its templates.
 
-    `spooled` replaces a dataset that comes by standard input. Raises ConfigError for what is not available yet,
-    UsageError for a missing key, DatasetError, TemplateError.
+    `spooled` replaces a dataset that comes by standard input, `kept` the adapter that the config names. Raises
+    ConfigError for what is not available yet, UsageError for a missing key, DatasetError, TemplateError.
     """
     refuse_unavailable(config)
     if config.model.embedded is not None:
@@ -58,15 +62,21 @@ def prepare(config: RunConfig, spooled: Path | None = None) -> Prepared:
             locate_embedded(config.model.embedded)
         except EngineError as error:  # known before anything began: something is to be installed
             raise UsageError(error.message, hint=error.hint) from error
+    adapter = kept or open_adapter(config)
     api_key = read_api_key(config)
     paths = (spooled,) if spooled else tuple(resolve_paths(config.dataset.path))
     first = _first_rows(paths)
-    plan = _batch_plan(config, first) if first and is_batch_row(first[0]) else _template_plan(config)
+    warnings: tuple[str, ...] = ()
+    if adapter is not None:
+        plan, warnings = _adapter_plan(config, adapter, first)
+    else:
+        plan = _batch_plan(config, first) if first and is_batch_row(first[0]) else _template_plan(config)
     if first and not plan.ready_made:
-        _check_columns(config, plan, first)
-    redactor = Redactor([api_key] if api_key else [])
-    asks = plan.ready_made or plan.endpoint.asks_for_logprobs(_body_of(config, plan.endpoint))
-    return Prepared(config, paths, plan, price_of(config), api_key, redactor, asks)
+        _check_columns(config, plan, first, adapter.columns if adapter else ())
+    redactor = Redactor(secrets(adapter, api_key))
+    asked = config.request.params if adapter else _body_of(config, plan.endpoint)
+    asks = plan.ready_made or plan.endpoint.asks_for_logprobs(asked)
+    return Prepared(config, paths, plan, price_of(config), api_key, redactor, asks, adapter, warnings)
 
 
 def refuse_unavailable(config: RunConfig) -> None:
@@ -131,6 +141,18 @@ def _template_plan(config: RunConfig) -> RequestPlan:
     return plan.identified(body)
 
 
+def _adapter_plan(
+    config: RunConfig, adapter: Adapter, first: list[dict[str, Any]]
+) -> tuple[RequestPlan, tuple[str, ...]]:
+    if first and is_batch_row(first[0]):
+        raise UsageError(
+            "model.adapter: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
+            hint="set model.adapter: openai, or use a dataset of plain rows",
+        )
+    made = plan_for(config, adapter)
+    return made.plan, made.warnings
+
+
 def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
     endpoint = ENDPOINTS[config.request.endpoint]
     key = f"request.{endpoint.content}"
@@ -151,7 +173,6 @@ def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
         path=config.model.path or endpoint.path,
         model=config.model.name or str(first[0]["body"].get("model") or ""),
         template=Template((), certain=True, render=lambda values: values["body"], pieces=()),
-        fixed=None,
         id_column="custom_id",
         target_column=None,
         kept=(),
@@ -193,11 +214,12 @@ def _fixed_part(fields: Mapping[str, Template], endpoint: Endpoint, repeats: int
     return {key: template.render({}) for key, template in parameters.items()}
 
 
-def _check_columns(config: RunConfig, plan: RequestPlan, first: list[dict[str, Any]]) -> None:
+def _check_columns(config: RunConfig, plan: RequestPlan, first: list[dict[str, Any]], read: tuple[str, ...]) -> None:
     """Refuse at once what the first rows show to be misspelt: a column that no row has."""
     columns = {name for row in first for name in row}
     named = [("dataset.id", config.dataset.id), ("dataset.target", config.dataset.target)]
     named += [(f"dataset.keep.{number}", name) for number, name in enumerate(config.dataset.keep or ())]
+    named += [("model.adapter: body", name) for name in read]
     for where, name in named:
         if name is not None and name not in columns:
             raise DatasetError(f"{where}: the dataset has no column '{name}'", hint=_suggest(name, columns))

@@ -78,9 +78,9 @@ def find_unrenderable(production: Production) -> list[BadPlace]:
         for line, row in zip(batch.lines, batch.rows, strict=True):
             try:
                 if not isinstance(row, BadRow):
-                    production.plan.template.render(row)
-            except TemplateError as error:
-                found.append(BadPlace(f"{batch.file}:{line}", error.message))
+                    production.plan.render(row)
+            except (TemplateError, TypeError) as error:
+                found.append(BadPlace(f"{batch.file}:{line}", str(error)))
                 if len(found) == _SHOWN_PLACES:
                     return found
     return found

@@ -7,13 +7,14 @@ choice). Nearly always they are the same, and then nothing is spread.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import compress
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runner.errors import ParseError, kind_of, request_errors
+from runner.errors import NoChoicesError, ParseError, kind_of, request_errors
 from runner.folder.index import pack_entries
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Columns: TypeAlias = "dict[str, Sequence[Any]]"
 
 _RESEND = frozenset(kind for kind, error in request_errors().items() if error.resend)
+_NO_CHOICES = kind_of(NoChoicesError)
 _OUTPUT = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "audio_transcript")
 _LOGPROBS = ("tokens", "token_bytes", "token_logprobs", "top_tokens", "top_logprobs")
 _ANSWER = ("served_model", "response_id", "system_fingerprint", "service_tier")
@@ -84,6 +86,7 @@ class RowGroup:
     cases: list[list[Any]] = field(default_factory=list)
     request_of: list[int] = field(default_factory=list)
     request_rows: list[int] = field(default_factory=list)
+    failed: list[bool] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     case_of: list[int] = field(default_factory=list)
     resend: list[bool] = field(default_factory=list)
@@ -101,11 +104,12 @@ class RowGroup:
         Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
         """
         ended = read_meta(meta)
-        parsed, sound = _parse(ended, response, context)
+        parsed, sound, failed = _parse(ended, response, context)
         request = len(self.ended)
         self.raw.append((meta, request_body, response) if context.keep_raw or not sound else None)
         self.ended.append(ended)
         self.parsed.append(parsed)
+        self.failed.append(failed)
         for number, (case, outputs) in enumerate(zip(ended.cases, parsed.outputs, strict=True)):
             self.case_of += [len(self.cases)] * len(outputs)
             self.cases.append(case)
@@ -156,22 +160,28 @@ def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes
     return [_convert(name, values.get(name), kind, notes) for name, kind in columns.items()]
 
 
-def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool]:
-    """Return what an answer holds, and whether its bytes need not be kept for it."""
-    cases = len(ended.cases)
+def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool, bool]:
+    """Return what an answer holds, whether its bytes need not be kept for it, and whether the request failed."""
+    cases, choices = len(ended.cases), ended.choices
     if ended.failure is not None:
         kind, message, _ = ended.failure
-        return _same_for_all(kind, message, cases, ended.choices), ended.response is None
+        if kind == _NO_CHOICES and ended.response is not None:
+            # In a 2xx a mended adapter may find the answer that an earlier one did not.
+            with contextlib.suppress(Exception):
+                return _read(body, cases, choices, context), True, False
+        return _same_for_all(kind, message, cases, choices), ended.response is None, True
     try:
-        parsed = context.endpoint.parse(body, cases, ended.choices)
+        return _read(body, cases, choices, context), True, False
     except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        if len(parsed.outputs) == cases and all(parsed.outputs):
-            return parsed, True
-        reason = "the parser left out a sample"
-    message = f"the answer cannot be turned into columns ({reason}); its bytes are in raw/"
-    return _same_for_all(kind_of(ParseError), scrub(message), cases, ended.choices), False
+        message = f"the answer cannot be turned into columns ({type(error).__name__}: {error}); its bytes are in raw/"
+    return _same_for_all(kind_of(ParseError), scrub(message), cases, choices), False, False
+
+
+def _read(body: bytes, cases: int, choices: int, context: RowContext) -> Parsed:
+    parsed = context.endpoint.parse(body, cases, choices)
+    if len(parsed.outputs) != cases or not all(parsed.outputs):
+        raise ValueError("the parser left out a sample")
+    return parsed
 
 
 def _is_passing(outputs: Sequence[Output]) -> bool:
@@ -195,10 +205,7 @@ def _usage_columns(group: RowGroup, price: Price | None) -> Columns:
     raws = _picked(usages, "raw")
     costs: Sequence[float | None] = ()
     if price is not None:
-        costs = [
-            None if ended.failure is not None else price.cost(usage)
-            for ended, usage in zip(group.ended, usages, strict=True)
-        ]
+        costs = [None if failed else price.cost(usage) for failed, usage in zip(group.failed, usages, strict=True)]
     return {
         **{name: _picked(usages, name) for name in _COUNTS},
         "usage_json": raws,
@@ -352,6 +359,11 @@ def _response_columns(
     if logprobs.count(None) < len(logprobs):
         for name in _LOGPROBS:
             columns[name] = [one and getattr(one, name) for one in logprobs]
+    retrieved = _picked(outputs, "retrieved")
+    if retrieved.count(None) < len(retrieved):
+        columns["retrieved"] = [
+            documents and [(one.rank, one.id, one.score, one.text) for one in documents] for documents in retrieved
+        ]
     noted = cases[1]
     if noted:
         notes = {case: "; ".join(own)[:_MAX_MESSAGE] for case, own in noted.items()}
@@ -403,7 +415,7 @@ def _joined(first: Columns, count: int, second: Columns) -> Columns:
 
 def _totals(group: RowGroup, made: Mapping[str, Columns], usage: Columns, notes: int) -> Totals:
     attempts = made["attempts"]
-    answered = [position for position, ended in enumerate(group.ended) if ended.failure is None]
+    answered = [position for position, failed in enumerate(group.failed) if not failed]
     costs = usage.get("cost_usd")
     known = [cost for position in answered if (cost := costs[position]) is not None] if costs else []
     totals = Totals(

@@ -22,6 +22,7 @@ from runner.readers import source_kinds, spool_stdin
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
+    from runner.endpoints.adapter import Adapter
     from runner.folder.layout import RunFolder
     from runner.pipeline.locate import Located, Where
     from runner.pipeline.prepare import Prepared
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
 
 
 def prepare_and_scan(
-    config: RunConfig, spooled: Path | None = None, remembered: RunFolder | None = None
+    config: RunConfig,
+    spooled: Path | None = None,
+    remembered: RunFolder | None = None,
+    kept: Adapter | None = None,
 ) -> tuple[Prepared, Scan, ScanPlan]:
     """Prepare a config and read its dataset once, or only what is new in it where a run folder remembers the rest.
 
-    Raises DatasetError for bad rows unless they are skipped.
+    `kept` replaces the adapter that the config names. Raises DatasetError for bad rows unless they are skipped.
     """
-    prepared = prepare(config, spooled)
+    prepared = prepare(config, spooled, kept)
     dataset = config.dataset
     scan_plan = ScanPlan(
         paths=prepared.paths,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from runner.transport.auth import Auth, secrets_of
 from runner.transport.session import Transport, TransportOptions, open_transport, request_id
 from runner.transport.translate import Timeouts
 
-__all__ = ["Timeouts", "Transport", "TransportOptions", "open_transport", "request_id"]
+__all__ = ["Auth", "Timeouts", "Transport", "TransportOptions", "open_transport", "request_id", "secrets_of"]

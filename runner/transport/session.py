@@ -23,6 +23,7 @@ from runner.errors import BodyTooLargeError, StaleConnectionError
 from runner.jsontext import scrub
 from runner.records import Response
 from runner.redaction import Redactor
+from runner.transport.auth import BEARER, auth_headers, auth_query, query_of, secrets_of
 from runner.transport.translate import Timeouts, closed_without_answer, translate
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
+
+    from runner.transport.auth import Auth
 
 
 # Below the 5 s after which uvicorn (vLLM, FastAPI) closes an idle connection, so that a POST seldom meets a dying one.
@@ -45,13 +48,18 @@ _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
-    """Where to send and how. `api_key` goes into `Authorization: Bearer …` and nowhere else."""
+    """Where to send and how. `api_key` goes where `auth` says, by default `Authorization: Bearer …`, and nowhere else.
+
+    With the method GET a body is sent as query parameters.
+    """
 
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_body_bytes: int = _MAX_BODY_BYTES
+    method: str = "POST"
+    auth: Auth = BEARER
 
 
 class Transport:
@@ -64,12 +72,12 @@ class Transport:
         self._urls: dict[str, URL] = {}
 
     async def post(self, path: str, body: bytes) -> Response:
-        """Send one POST with a JSON body and return whatever status comes back.
+        """Send one POST (or the options' method) with a JSON body and return whatever status comes back.
 
         Raises ConnectError, DisconnectError, RequestTimeoutError, BodyTooLargeError; and StaleConnectionError where a
         kept-alive connection closed before a byte of answer, which shows only when the next POST is written to it.
         """
-        return await self._send("POST", path, body)
+        return await self._send(self._options.method, path, body)
 
     async def get(self, path: str) -> Response:
         """Send one GET. Raises as `post` does."""
@@ -78,7 +86,9 @@ class Transport:
     async def _send(self, method: str, path: str, body: bytes | None) -> Response:
         url = self._urls.get(path)
         if url is None:
-            url = self._urls[path] = URL(self._options.base_url.rstrip("/") + path)
+            url = self._urls[path] = self._url(path)
+        if body is not None and method == "GET":
+            url, body = url.extend_query(query_of(body)), None
         started_at = time.time()
         begun = time.perf_counter()
         answer: aiohttp.ClientResponse | None = None
@@ -111,6 +121,11 @@ class Transport:
             started_at=started_at,
             latency_s=time.perf_counter() - begun,
         )
+
+    def _url(self, path: str) -> URL:
+        url = URL(self._options.base_url.rstrip("/") + path)
+        in_query = auth_query(self._options.auth, self._options.api_key)
+        return url.update_query(in_query) if in_query else url
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         cap = self._options.max_body_bytes
@@ -153,11 +168,10 @@ class _Connector(aiohttp.TCPConnector):
 @contextlib.asynccontextmanager
 async def open_transport(options: TransportOptions, redactor: Redactor | None = None) -> AsyncIterator[Transport]:
     """Open a session for one server and close it at the end, also when the caller is being cancelled."""
-    redactor = redactor or Redactor([options.api_key] if options.api_key else [])
+    redactor = redactor or Redactor(secrets_of(options.auth, options.api_key))
     headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip", "User-Agent": "evalrunner"}
     headers.update(options.headers)
-    if options.api_key:
-        headers["Authorization"] = f"Bearer {options.api_key}"
+    headers.update(auth_headers(options.auth, options.api_key))
     timeouts = options.timeouts
     session = aiohttp.ClientSession(
         connector=_Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEPALIVE_S),

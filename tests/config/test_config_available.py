@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
         ({"request.retrieval.knowledge_base": "kb"}, "request.retrieval.knowledge_base", "retrieval"),
         ({"request.retrieval.documents": []}, "request.retrieval.documents", "retrieval"),
-        ({"model.adapter": "a.yaml"}, "model.adapter", "adapter files"),
         (
             {"model.base_url": [{"url": "http://a"}, {"url": "http://b"}]},
             "model.base_url",
@@ -58,6 +57,8 @@ def test_what_does_not_exist_yet_is_named(
         {"request.endpoint": "logprobs"},
         {"request.endpoint": "responses"},
         {"model.path": "/logits"},
+        {"model.adapter": "a.yaml"},
+        {"model.adapter": "openai-completions", "request.endpoint": "completions"},
         {"model.base_url": [{"url": "http://a"}]},
         {"model": {"embedded": "smollm2-135m"}},
         {"model.price": {"input_per_million": 1}},

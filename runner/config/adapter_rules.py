@@ -1,0 +1,180 @@
+"""Owns what an adapter file has to obey beyond types: expressions, error kinds, names, and no key anywhere."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from runner.config.adapter_models import AdapterResponse
+from runner.config.credentials import holds_key, is_credential_field, names_credential, shown_key, shown_text
+from runner.config.places import Finding, value_at
+from runner.config.rules import HEADER_NAME, USE_VARIABLE, breaks_header, texts_in
+from runner.endpoints.adapter import CONTENT, CONTEXT
+from runner.endpoints.expressions import ExpressionError, compile_expression
+from runner.endpoints.mapped_errors import ANSWERED
+from runner.endpoints.tree import compile_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.config.places import KeyPath
+
+_NO_EXPRESSIONS = frozenset({"status"})
+_SECTIONS = ("logprobs", "usage", "retrieved", "embeddings")
+_OF_ERRORS = ("code", "message", "in_body")
+_ERROR_STATUS = re.compile(r"[45][0-9][0-9]")
+_PATH = re.compile(r"/[^\s?#\x00-\x1f\x7f]*")
+_WITHOUT_SPACES = re.compile(r"\{\{.*?\}\}")
+
+
+def adapter_findings(values: dict[str, Any]) -> list[Finding]:
+    """Return what breaks a rule, at most one finding for a key."""
+    by_path: dict[KeyPath, Finding] = {}
+    for rule in _RULES:
+        for finding in rule(values):
+            by_path.setdefault(finding.path, finding)
+    return list(by_path.values())
+
+
+def _expressions(values: Any) -> Iterator[Finding]:
+    response = value_at(values, ("response",))
+    paths: list[KeyPath] = [("errors", name) for name in _OF_ERRORS]
+    for name in response if isinstance(response, dict) else ():
+        if name in _SECTIONS and isinstance(response[name], dict):
+            paths += [("response", name, inner) for inner in response[name]]
+        elif name not in _NO_EXPRESSIONS and name in AdapterResponse.model_fields:
+            paths.append(("response", name))
+    for path in paths:
+        text = value_at(values, path)
+        if not isinstance(text, str):
+            continue
+        if "{{" in text:
+            yield Finding(path, "expected a JMESPath expression, found a template", "without {{ and }}")
+            continue
+        try:
+            compile_expression(text)
+        except ExpressionError as error:
+            yield Finding(path, error.message, error.hint)
+
+
+def _body(values: Any) -> Iterator[Finding]:
+    body = value_at(values, ("body",))
+    if not isinstance(body, dict):
+        return
+    tree = compile_tree(body, ("body",))
+    for trouble in tree.troubles:
+        yield Finding(trouble.path, trouble.message, trouble.hint)
+    for path, name, inner in tree.reads:
+        if name not in CONTEXT:
+            yield Finding(path, f"reads {shown_key(name)}, which is not there", _spelling(name, CONTEXT, "can be read"))
+        elif name == "row" and inner is None:
+            yield Finding(path, "reads row as a whole", "name the column: row.question")
+
+
+def _target(values: Any) -> Iterator[Finding]:
+    path = value_at(values, ("path",))
+    if isinstance(path, str):
+        if not _PATH.fullmatch(_WITHOUT_SPACES.sub("", path)):
+            yield Finding(
+                ("path",), "expected a path such as /v1/answers, without a query", "parameters go under query"
+            )
+        yield from _model_alone(path, ("path",))
+    query = value_at(values, ("query",))
+    for name, value in query.items() if isinstance(query, dict) else ():
+        if is_credential_field(name):
+            yield Finding(("query", name), "the name of this parameter says that it carries a credential", _AUTH)
+        if isinstance(value, str):
+            yield from _model_alone(value, ("query", name))
+
+
+def _model_alone(text: str, path: KeyPath) -> Iterator[Finding]:
+    tree = compile_tree(text, path)
+    for trouble in tree.troubles:
+        yield Finding(path, trouble.message, trouble.hint)
+    if any((name, inner) != ("model", None) for _, name, inner in tree.reads):
+        yield Finding(path, "reads more than {{ model }}", "what changes from row to row belongs into the body")
+
+
+def _headers(values: Any) -> Iterator[Finding]:
+    headers = value_at(values, ("headers",))
+    for name, value in headers.items() if isinstance(headers, dict) else ():
+        if names_credential(name):
+            yield Finding(("headers", name), "a header of this name carries a credential", _AUTH)
+        if not HEADER_NAME.fullmatch(name):
+            yield Finding(("headers", name), "is not the name of an HTTP header")
+        if isinstance(value, str) and breaks_header(value):
+            yield Finding(("headers", name), "a line break or control character cannot stand in a header")
+
+
+def _auth(values: Any) -> Iterator[Finding]:
+    auth = value_at(values, ("auth",))
+    if not isinstance(auth, dict):
+        return
+    kind, name = auth.get("type", "bearer"), auth.get("name")
+    if kind in {"header", "query"} and not name:
+        yield Finding(("auth",), 'missing key "name"', f"the {kind} that carries the key, e.g. name: x-api-key")
+    if isinstance(name, str) and name and kind == "header" and not HEADER_NAME.fullmatch(name):
+        yield Finding(("auth", "name"), "is not the name of an HTTP header")
+    allowed = {"header": {"name", "prefix"}, "query": {"name"}, "basic": {"user"}}
+    for key in ("name", "prefix", "user"):
+        if auth.get(key) and isinstance(kind, str) and key not in allowed.get(kind, set()):
+            yield Finding(("auth", key), f"has no meaning with type {shown_key(kind)}")
+    for key in ("prefix", "user"):
+        text = auth.get(key)
+        if isinstance(text, str) and (breaks_header(text) or not text.isascii() or (key == "user" and ":" in text)):
+            yield Finding(("auth", key), "has characters that no header can hold here")
+
+
+def _kinds(values: Any) -> Iterator[Finding]:
+    for table in ("by_status", "by_code"):
+        entries = value_at(values, ("errors", table))
+        for key, kind in entries.items() if isinstance(entries, dict) else ():
+            path = ("errors", table, key)
+            if table == "by_status" and not _ERROR_STATUS.fullmatch(key):
+                yield Finding(path, "expected an HTTP status from 400 to 599", "a 2xx is judged by in_body")
+            elif isinstance(kind, str) and kind not in ANSWERED:
+                yield Finding(path, f"there is no error kind {shown_text(kind)}", _spelling(kind, ANSWERED, "exist"))
+    if value_at(values, ("errors", "by_code")) and value_at(values, ("errors", "code")) is None:
+        yield Finding(("errors", "by_code"), "stands without `code`, which finds the code", "e.g. code: error.type")
+
+
+def _needed(values: Any) -> Iterator[Finding]:
+    response, endpoints = value_at(values, ("response",)), value_at(values, ("endpoints",))
+    if not isinstance(response, dict) or not isinstance(endpoints, list):
+        return
+    if {"chat", "completions"} & {one for one in endpoints if isinstance(one, str)} and response.get("text") is None:
+        yield Finding(("response",), 'missing key "text"', "where the answer's text stands, e.g. text: output.text")
+    if "embeddings" in endpoints and response.get("embeddings") is None:
+        yield Finding(("response",), 'missing key "embeddings"', "e.g. embeddings: {list: data, vector: embedding}")
+    logprobs = response.get("logprobs")
+    if isinstance(logprobs, dict):
+        if logprobs.get("entries") is None and logprobs.get("tokens") is None:
+            yield Finding(("response", "logprobs"), 'missing key "entries"', "or tokens and token_logprobs, lists")
+        elif logprobs.get("entries") is not None and logprobs.get("token") is None:
+            yield Finding(("response", "logprobs"), 'missing key "token"', "where an entry has its text")
+
+
+def _params(values: Any) -> Iterator[Finding]:
+    for table in ("rename", "defaults"):
+        given = value_at(values, ("params", table))
+        for name in given if isinstance(given, dict) else ():
+            if name in CONTENT.values() or name in {"model", "stream"}:
+                yield Finding(("params", table, name), "is no param: the body says where it goes")
+    if value_at(values, ("capabilities", "stream")) is True:
+        yield Finding(("capabilities", "stream"), "streaming with an adapter is not available yet", "leave it out")
+
+
+def _credentials(values: Any) -> Iterator[Finding]:
+    for path, text in texts_in(values, ()):
+        if holds_key(text):
+            yield Finding(path, "looks like a key", USE_VARIABLE)
+
+
+def _spelling(name: str, known: tuple[str, ...], what: str) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f'did you mean "{close[0]}"?' if close else f"these {what}: {', '.join(known)}"
+
+
+_AUTH = "say under auth how the key is sent, and put its variable's name into model.api_key_env"
+_RULES = (_credentials, _expressions, _body, _target, _headers, _auth, _kinds, _needed, _params)

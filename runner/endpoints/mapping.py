@@ -1,0 +1,195 @@
+"""Owns the response half of an adapter: what its expressions find in a body, as outputs, usage and errors.
+
+A body is hostile: an expression that does not fit it finds nothing, and nothing here raises but for a body without an
+answer. The plain values that a mapping is made of are those of `response` and `errors` in an adapter file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.endpoints.found import as_count, as_refusal, as_seconds, as_text, as_word, find_in
+from runner.endpoints.mapped_errors import ErrorReader
+from runner.endpoints.mapped_lists import LogprobReader, RetrievedReader
+from runner.endpoints.tree import is_true
+from runner.errors import MissingChoiceError, NoChoicesError, ServerError, kind_of
+from runner.jsontext import describe, dumps, loads
+from runner.records import Output, Parsed, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from runner.errors import RequestError
+    from runner.records import Retrieved
+
+STATUS_BY_FINISH = {"length": "truncated", "max_tokens": "truncated", "content_filter": "content_filter"}
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
+_HINT = "does response in the adapter fit what the server sends? `evalrunner check CONFIG` shows both"
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseMapping:
+    """A compiled response half: functions as `Endpoint` has them."""
+
+    find_problem: Callable[[Any], RequestError | None]
+    parse: Callable[[bytes, int, int], Parsed]
+    count_tokens: Callable[[Any], Usage]
+    refine: Callable[[RequestError, bytes], RequestError] | None
+    error_in_body: Callable[[Any], RequestError | None] | None
+
+
+def compile_response(response: Mapping[str, Any], errors: Mapping[str, Any]) -> ResponseMapping:
+    """Compile a response half that was validated before."""
+    reader = _Reader(response)
+    in_body = errors.get("in_body")
+    refining = any(errors.get(name) for name in ("by_status", "by_code", "message"))
+    judge = ErrorReader(errors)
+    return ResponseMapping(
+        find_problem=reader.find_problem,
+        parse=reader.parse,
+        count_tokens=reader.usage.count,
+        refine=judge.refine if refining else None,
+        error_in_body=judge.in_body if in_body is not None else None,
+    )
+
+
+class _Reader:
+    """Reads answers: the expressions of `response`, compiled."""
+
+    def __init__(self, response: Mapping[str, Any]) -> None:
+        self.choices = None if response.get("choices") is None else find_in(response, "choices")
+        self.text_expression = response.get("text")
+        self.find = {name: find_in(response, name) for name in _CHOICE_NAMES}
+        self.of_body = {name: find_in(response, name) for name in _BODY_NAMES}
+        self.status = {**STATUS_BY_FINISH, **(response.get("status") or {})}
+        self.logprobs = LogprobReader(response["logprobs"]) if response.get("logprobs") else None
+        self.retrieved = RetrievedReader(response["retrieved"]) if response.get("retrieved") else None
+        self.usage = _UsageReader(response.get("usage") or {})
+
+    def find_problem(self, body: Any) -> RequestError | None:
+        """Say what keeps a 2xx JSON body from being an answer; null when it is one."""
+        if self.choices is None:
+            found = [body]
+        else:
+            found = self.choices(body)
+            if not isinstance(found, list) or not found:
+                return NoChoicesError("response.choices of the adapter finds no choices in the 2xx answer", hint=_HINT)
+        if any(self._holds(choice) for choice in found):
+            return None
+        message = f"response.text of the adapter (`{self.text_expression}`) finds nothing in the 2xx answer"
+        return NoChoicesError(message, hint=_HINT)
+
+    def parse(self, body: bytes, cases: int, choices: int) -> Parsed:
+        """Read an answer. Raises ValueError when the body is no JSON, or holds no answer for this mapping."""
+        value, note = loads(body)
+        problem = self.find_problem(value)
+        if problem is not None:
+            raise ValueError(problem.message)
+        notes = [note] if note else []
+        found = [value] if self.choices is None else self.choices(value)
+        retrieved = self.retrieved.read(value, notes) if self.retrieved else None
+        outputs = self._read_choices(found, choices, retrieved, notes)
+        return Parsed(
+            outputs=(outputs,) * cases,
+            usage=self.usage.read(value, notes),
+            served_model=as_word(self.of_body["model"](value)),
+            response_id=as_word(self.of_body["id"](value)),
+            created=as_seconds(self.of_body["created"](value)),
+            system_fingerprint=as_word(self.of_body["system_fingerprint"](value)),
+            service_tier=as_word(self.of_body["service_tier"](value)),
+            notes=tuple(notes),
+        )
+
+    def _holds(self, choice: Any) -> bool:
+        """Say whether a choice holds an answer: something was said, or the server's word says why nothing was."""
+        if self.find["text"](choice) is not None or any(is_true(self.find[name](choice)) for name in _BESIDE_TEXT):
+            return True
+        return self._status(as_word(self.find["finish_reason"](choice))) != "ok"
+
+    def _status(self, finish: str | None) -> str:
+        return self.status.get(finish, "ok") if finish is not None else "ok"
+
+    def _read_choices(
+        self, found: list[Any], wanted: int, retrieved: list[Retrieved] | None, notes: list[str]
+    ) -> tuple[Output, ...]:
+        by_index: dict[int, Output] = {}
+        for position, choice in enumerate(found):
+            index = self.find["index"](choice)
+            if type(index) is not int or index in by_index or not 0 <= index < max(wanted, len(found)):
+                index = position if position not in by_index else max(by_index) + 1
+            by_index[index] = self._read_choice(choice, index, retrieved, notes)
+        if len(by_index) > wanted:
+            notes.append(f"{len(by_index)} choices for {wanted} asked for")
+        count = max(wanted, max(by_index) + 1)
+        return tuple(by_index.get(index) or _missing(index) for index in range(count))
+
+    def _read_choice(self, choice: Any, index: int, retrieved: list[Retrieved] | None, notes: list[str]) -> Output:
+        find = self.find
+        finish = as_word(find["finish_reason"](choice))
+        text = as_text(find["text"](choice), "text", notes)
+        if is_true(error := find["error"](choice)):
+            kind = kind_of(ServerError)
+            return Output(
+                index, "failed", text, finish_reason=finish, error_kind=kind, error_message=describe(error, 500)
+            )
+        if not self._holds(choice):
+            message = f"response.text of the adapter (`{self.text_expression}`) finds nothing in this choice"
+            kind = kind_of(NoChoicesError)
+            return Output(index, "failed", finish_reason=finish, error_kind=kind, error_message=message)
+        status = self._status(finish)
+        refusal = as_refusal(find["refusal"](choice), notes)
+        calls = find["tool_calls"](choice)
+        return Output(
+            choice=index,
+            status="refused" if refusal and status == "ok" else status,
+            text=text,
+            reasoning=as_text(find["reasoning"](choice), "reasoning", notes) or None,
+            refusal=refusal,
+            tool_calls=dumps(calls) if is_true(calls) else None,
+            finish_reason=finish,
+            audio_transcript=as_text(find["audio_transcript"](choice), "audio_transcript", notes),
+            logprobs=self.logprobs.read(choice, notes) if self.logprobs else None,
+            retrieved=retrieved,
+        )
+
+
+_BESIDE_TEXT = ("tool_calls", "refusal", "reasoning", "audio_transcript", "error")
+_CHOICE_NAMES = ("text", *_BESIDE_TEXT, "index", "finish_reason")
+_BODY_NAMES = ("model", "id", "created", "system_fingerprint", "service_tier")
+
+
+class _UsageReader:
+    """Reads token counts: the expressions of `response.usage`."""
+
+    def __init__(self, usage: Mapping[str, Any]) -> None:
+        self._find = {name: find_in(usage, name) for name in _COUNTS}
+        self._raw = find_in(usage, "raw")
+        self._any = any(usage.get(name) is not None for name in _COUNTS)
+
+    def count(self, body: Any) -> Usage:
+        """Return the token counts and nothing else."""
+        return self._counts(body, [], None) if self._any else Usage()
+
+    def read(self, body: Any, notes: list[str]) -> Usage:
+        """Return the token counts with the server's own object; what is no count is null with a note."""
+        if not self._any:
+            return Usage()
+        raw = self._raw(body)
+        usage = self._counts(body, notes, None if raw is None else dumps(raw))
+        if usage.raw is None and usage.total_tokens is not None:
+            # Without an object of the server's own, what was found stands for it.
+            return self._counts(body, [], dumps({name: getattr(usage, name) for name in _COUNTS}))
+        return usage
+
+    def _counts(self, body: Any, notes: list[str], raw: str | None) -> Usage:
+        found = {name: as_count(find(body), name, notes) for name, find in self._find.items()}
+        prompt, completion = found["prompt_tokens"], found["completion_tokens"]
+        if found["total_tokens"] is None and prompt is not None and completion is not None:
+            found["total_tokens"] = prompt + completion
+        return Usage(**found, raw=raw)
+
+
+def _missing(index: int) -> Output:
+    message = "the server returned fewer choices than were asked for"
+    return Output(index, "failed", error_kind=kind_of(MissingChoiceError), error_message=message)

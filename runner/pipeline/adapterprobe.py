@@ -1,0 +1,132 @@
+"""Owns the connection test of an adapter: the dataset's first row is sent, and what each expression finds is said."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from runner.endpoints.expressions import compile_expression
+from runner.errors import ConnectError, TemplateError, UsageError
+from runner.jsontext import describe, dumps, loads
+from runner.pipeline.attempt import send
+from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader, UnusableRowError
+from runner.pipeline.probe import FAILED, LIMITED, PASSED, SKIPPED, Probe
+from runner.readers import BadRow, read_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from runner.endpoints.adapter import Adapter
+    from runner.pipeline.prepare import Prepared
+    from runner.records import Request
+    from runner.transport import Transport
+
+_SHOWN_BODY = 600
+_SHOWN_VALUE = 60
+_OF_BODY = frozenset({"choices", "id", "model", "created", "system_fingerprint", "service_tier"})
+_NOT_TESTED = ("n", "streaming", "embeddings", "tools", "response_format", "seed")
+
+
+async def probe_adapter(transport: Transport, prepared: Prepared, adapter: Adapter) -> Probe:
+    """Send one request, as a run would, and say what every expression of the response half finds in the answer.
+
+    Where the text is not found, the body that came is shown, cut, with the key removed. Raises UsageError.
+    """
+    found = Probe()
+    for warning in prepared.warnings:
+        found.note("config", LIMITED, warning)
+    request = first_request(prepared)
+    found.requests += 1
+    outcome = await send(transport, prepared.plan.endpoint, request, answered_before=False)
+    response, error = outcome.response, outcome.error
+    if response is None:
+        found.note("reach", FAILED, error.message if error else "no answer", error.hint if error else "")
+        found.exit_code = 6 if isinstance(error, ConnectError) else 5
+        return found
+    found.note("reach", PASSED, f"HTTP {response.http_status} in {response.latency_s:.3f} s")
+    if error is not None:
+        found.note("auth" if error.http_status in {401, 403} else "answer", FAILED, error.message, error.hint)
+        found.exit_code = 5
+    else:
+        found.note("answer", PASSED, _answer(prepared, response.body, request.choices))
+    if not _explain(adapter, response.body, found) or error is not None:
+        found.note("body", SKIPPED if error is None else FAILED, _shown_body(response.body))
+    for name in _NOT_TESTED:
+        found.note(name, SKIPPED)
+    return found
+
+
+def first_request(prepared: Prepared) -> Request:
+    """Return the request of the dataset's first usable row. Raises UsageError where there is none."""
+    if prepared.config.dataset.path == "-":
+        raise UsageError(
+            "dataset.path: the check of an adapter sends the first row, and standard input is left alone",
+            hint="name a file: --set dataset.path=FILE",
+        )
+    read = RowReader(prepared.plan).read
+    for batch in read_batches(prepared.paths, batch_rows=200):
+        for row in batch.rows:
+            with contextlib.suppress(UnusableRowError, TemplateError, TypeError):
+                if not isinstance(row, BadRow):
+                    content, carry = read(row)
+                    return RequestBuilder(prepared.plan).build(Row(row, content, carry, 0))[0]
+    raise UsageError("dataset.path: the dataset has no row that can be sent")
+
+
+def _answer(prepared: Prepared, body: bytes, choices: int) -> str:
+    try:
+        outputs = prepared.plan.endpoint.parse(body, 1, choices).outputs[0]
+    except ValueError as error:
+        return str(error)
+    return f"{outputs[0].text!r:.{_SHOWN_VALUE}}, status {outputs[0].status}, {len(outputs)} choices"
+
+
+def _explain(adapter: Adapter, body: bytes, found: Probe) -> bool:
+    """Note what each expression finds; return whether the text was found."""
+    try:
+        value, _ = loads(body)
+    except ValueError as error:
+        found.note("mapping", LIMITED, f"the body is no JSON: {error}")
+        return False
+    response: Mapping[str, Any] = adapter.spec["response"]
+    choice = value
+    if response["choices"] is not None:
+        choices = compile_expression(response["choices"]).find(value)
+        choice = choices[0] if isinstance(choices, list) and choices else None
+    text_found = True
+    for name, text, scope in _expressions(response, value, choice):
+        what = compile_expression(text).find(scope)
+        if name == "text":
+            text_found = what is not None
+        found.note(name, LIMITED if what is None else PASSED, f"`{text}` finds {_shown(what)}")
+    return text_found
+
+
+def _expressions(response: Mapping[str, Any], body: Any, choice: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield name, expression and what it is looked up in, for all that apply to the whole body or the first choice."""
+    for name, text in response.items():
+        if isinstance(text, str):
+            yield name, text, body if name in _OF_BODY else choice
+    for name, text in response["usage"].items():
+        if text is not None:
+            yield f"usage.{name}", text, body
+    for section, names, scope in (
+        ("logprobs", ("entries", "tokens", "token_logprobs", "top_lists"), choice),
+        ("retrieved", ("list",), body),
+    ):
+        for name in names:
+            if response[section] is not None and response[section][name] is not None:
+                yield f"{section}.{name}", response[section][name], scope
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return f"{describe(value if isinstance(value, str) else dumps(value), 1000)!r:.{_SHOWN_VALUE}}"
+
+
+def _shown_body(body: bytes) -> str:
+    text = body[: _SHOWN_BODY + 1].decode("utf-8", "replace")
+    return text if len(body) <= _SHOWN_BODY else f"{text[:_SHOWN_BODY]}… ({len(body):,} bytes)"

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from runner.config import adapter_from_dict, adapter_json_schema, load_adapter, shipped_adapters
+from runner.endpoints.adapter import compile_adapter
+from runner.endpoints.mapped_errors import ANSWERED
+from runner.errors import ConfigError, request_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SMALLEST: dict[str, Any] = {
+    "endpoints": ["chat"],
+    "path": "/ask",
+    "body": {"q": "{{ messages[-1].content }}"},
+    "response": {"text": "answer"},
+}
+
+
+def changed(changes: dict[str, Any]) -> dict[str, Any]:
+    made = copy.deepcopy(SMALLEST)
+    for key, value in changes.items():
+        *above, last = key.split("/")
+        section: Any = made
+        for part in above:
+            section = section.setdefault(part, {})
+        section[last] = value
+    return made
+
+
+@pytest.fixture
+def problems_of(tmp_path: Path) -> Callable[[str], list[str]]:
+    def collect(text: str) -> list[str]:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            load_adapter(str(path))
+        return [str(problem).replace(f"{tmp_path}/", "") for problem in caught.value.problems]
+
+    return collect
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("reponse", {}, 'reponse: unknown key (did you mean "response"?)'),
+        ("response/txt", "a", 'response.txt: unknown key (did you mean "text"?)'),
+        (
+            "response/prompt_tokens",
+            "a",
+            "response.prompt_tokens: unknown key (it belongs under response.usage)",
+        ),
+        ("api_key", "x", "api_key: unknown key (a key never stands in a config: name its environment variable"),
+        ("method", "post", 'method: expected POST, PUT, PATCH or GET, found "post"'),
+        ("endpoints", [], "endpoints: expected a list that is not empty, found a list"),
+        ("endpoints", ["responses"], 'endpoints.0: expected chat, completions or embeddings, found "responses"'),
+        ("path", "ask", "path: expected a path such as /v1/answers, without a query (parameters go under query)"),
+        ("path", "/ask?a=1", "path: expected a path such as /v1/answers, without a query (parameters go under query)"),
+        ("path", "/{{ row.kb }}/ask", "path: reads more than {{ model }} (what changes from row to row belongs into"),
+        ("path", "/{{model", "path: a {{ that no }} closes"),
+        ("query", {"key": 1}, "query.key: expected a text, found 1"),
+        ("query", {"api_key": "x"}, "query.api_key: the name of this parameter says that it carries a credential"),
+        ("query", {"v": "{{ params.v }}"}, "query.v: reads more than {{ model }}"),
+        ("headers", {"Authorization": "x"}, "headers.Authorization: a header of this name carries a credential"),
+        ("headers", {"a b": "x"}, "headers.a b: is not the name of an HTTP header"),
+        ("headers", {"a": "x\ny"}, "headers.a: a line break or control character cannot stand in a header"),
+        ("headers", {"x-org": "sk-abcdefghijkl0123"}, "headers.x-org: looks like a key"),
+        ("body/q", "sk-abcdefghijkl0123", "body.q: looks like a key"),
+        ("auth", {"type": "digest"}, 'auth.type: expected bearer, header, query, basic or none, found "digest"'),
+        ("auth", {"type": "header"}, 'auth: missing key "name" (the header that carries the key'),
+        ("auth", {"type": "query"}, 'auth: missing key "name" (the query that carries the key'),
+        ("auth", {"type": "header", "name": "a b"}, "auth.name: is not the name of an HTTP header"),
+        ("auth", {"type": "bearer", "name": "x"}, "auth.name: has no meaning with type bearer"),
+        ("auth", {"type": "basic", "user": "a:b"}, "auth.user: has characters that no header can hold here"),
+        ("capabilities", {"stream": True}, "capabilities.stream: streaming with an adapter is not available yet"),
+        ("capabilities", {"logprbs": True}, 'capabilities.logprbs: unknown key (did you mean "logprobs"?)'),
+        ("body", [], "body: expected a mapping, found a list"),
+        ("body/q", "{{ mesages }}", 'body.q: reads mesages, which is not there (did you mean "messages"?)'),
+        ("body/q", "{{ question }}", "body.q: reads question, which is not there (these can be read: model, messages"),
+        ("body/q", "{{ row }}", "body.q: reads row as a whole (name the column: row.question)"),
+        ("body/q", "{{ @ }}", "body.q: reads @, which is not there"),
+        ("body/q", {"$mrge": "{{ params }}"}, 'body.q.$mrge: unknown instruction (did you mean "$merge"?)'),
+        ("body/q", "{{ a..b }}", "body.q: not a JMESPath expression"),
+        ("response", {}, 'response: missing key "text" (where the answer\'s text stands'),
+        ("response/text", "a[", "response.text: not a JMESPath expression"),
+        ("response/text", "{{ answer }}", "response.text: expected a JMESPath expression, found a template"),
+        ("response/text", 5, "response.text: expected a text, found 5"),
+        ("response/id", "lenght(a)", 'response.id: there is no function lenght() (did you mean "length"?)'),
+        ("response/usage", {"raw": "a b"}, "response.usage.raw: not a JMESPath expression"),
+        ("response/status", {"end": "done"}, "response.status.end: expected ok, truncated, refused or content_filter"),
+        ("response/logprobs", {}, 'response.logprobs: missing key "entries"'),
+        ("response/logprobs", {"entries": "a"}, 'response.logprobs: missing key "token"'),
+        ("response/retrieved", {"id": "id"}, 'response.retrieved: missing key "list"'),
+        ("errors/code", "a[", "errors.code: not a JMESPath expression"),
+        ("errors/by_status", {"200": "server"}, "errors.by_status.200: expected an HTTP status from 400 to 599"),
+        (
+            "errors/by_status",
+            {"418": "ratelimit"},
+            'errors.by_status.418: there is no error kind "ratelimit" (did you mean "rate_limit"?)',
+        ),
+        ("errors/by_status", {"418": "cancelled"}, 'errors.by_status.418: there is no error kind "cancelled"'),
+        ("errors/by_code", {"x": "auth"}, "errors.by_code: stands without `code`, which finds the code"),
+        ("params/rename", {"messages": "x"}, "params.rename.messages: is no param: the body says where it goes"),
+        ("params/only", "n", "params.only: expected a list, found"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_place_and_a_hint(key: str, value: Any, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        adapter_from_dict(changed({key: value}), "mine")
+    assert [str(found)[: len(problem)] for found in caught.value.problems] == [problem]
+
+
+def test_every_problem_comes_at_once_in_the_order_of_the_file(problems_of: Callable[[str], list[str]]) -> None:
+    found = problems_of(
+        "endpoints: [chat]\n"
+        "path: ask\n"
+        "auth: {type: header}\n"
+        "body:\n"
+        "  q: '{{ question }}'\n"
+        "  $merg: '{{ params }}'\n"
+        "reponse: {text: a}\n"
+        "errors:\n"
+        "  by_status: {418: teapot}\n"
+    )
+    assert [one.split(": ", 2)[:2] for one in found] == [
+        ["mine.yaml:1:1", 'missing key "response"'],
+        ["mine.yaml:2:1", "path"],
+        ["mine.yaml:3:1", "auth"],
+        ["mine.yaml:5:3", "body.q"],
+        ["mine.yaml:6:3", "body.$merg"],
+        ["mine.yaml:7:1", "reponse"],
+        ["mine.yaml:9:15", "errors.by_status.418"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "mine.yaml:1:1: expected an adapter with the keys endpoints, path, body and response; it is empty"),
+        ("- a", "mine.yaml:1:1: expected an adapter with the keys endpoints, path, body and response; found a list"),
+        ("a: [", "mine.yaml:1:5: not valid YAML"),
+        ("a: 1\na: 2\n", "mine.yaml:1:1: "),
+    ],
+)
+def test_a_file_that_holds_no_adapter_is_refused(
+    text: str, problem: str, problems_of: Callable[[str], list[str]]
+) -> None:
+    assert problems_of(text)[0].startswith(problem)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_adapter(str(tmp_path / "none.yaml"))
+    assert "none.yaml cannot be read: No such file or directory" in str(caught.value)
+
+
+def test_no_message_repeats_a_key() -> None:
+    key = "sk-proj-abcdefghijklmnop0123456789"
+    values = changed({"headers": {"x": key}, "body/q": f"{{{{ {key} }}}}", "auth": {"type": key}, "path": f"/{key}"})
+    values[key] = key
+    values["errors"] = {"by_status": {"418": key}}
+    with pytest.raises(ConfigError) as caught:
+        adapter_from_dict(values, "mine")
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", shipped_adapters())
+def test_every_shipped_adapter_is_valid_and_stays_what_it_is(name: str) -> None:
+    spec = load_adapter(name)
+    assert spec["name"] == name
+    assert spec["description"]
+    kept = adapter_from_dict(orjson.loads(orjson.dumps(spec)), "other")
+    assert kept == spec
+    assert compile_adapter(kept).request_digest == compile_adapter(spec).request_digest
+
+
+def test_the_shipped_adapters_are_these() -> None:
+    assert shipped_adapters() == (
+        "anthropic-messages",
+        "azure-openai",
+        "cohere-embed",
+        "completions-002",
+        "completions-003",
+        "ollama-chat",
+        "openai-completions",
+        "tgi-generate",
+    )
+
+
+def test_the_file_names_an_adapter_without_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_bytes(orjson.dumps(SMALLEST))
+    assert load_adapter(str(path))["name"] == "mine"
+
+
+def test_every_error_kind_that_may_be_named_exists() -> None:
+    assert set(ANSWERED) <= set(request_errors())
+
+
+def test_the_json_schema_describes_every_key() -> None:
+    schema = adapter_json_schema()
+    assert orjson.loads(orjson.dumps(schema)) == schema
+    assert schema["title"] == "evalrunner adapter"
+    assert schema["required"] == ["endpoints", "path", "body", "response"]
+    for section in (schema, *schema["$defs"].values()):
+        assert section["additionalProperties"] is False
+        assert section["description"]
+        assert all(key.get("description") for key in section["properties"].values())
+
+
+def test_the_documented_example_is_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
+    path = tmp_path / "rag.yaml"
+    path.write_text(page.split("```yaml")[1].split("```")[0], encoding="utf-8")
+    assert compile_adapter(load_adapter(str(path))).columns == ("kb",)
+    assert all(f"`{name}`" in page for name in shipped_adapters())
