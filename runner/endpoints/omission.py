@@ -49,4 +49,4 @@ def _has_tokens(output: Output) -> bool:
 
 
 def _has_values(output: Output) -> bool:
-    return output.logprobs is not None and bool(output.logprobs.tokens)
+    return output.logprobs is not None and any(value is not None for value in output.logprobs.token_logprobs)
