@@ -29,8 +29,6 @@ def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
     request = config.request
     if request.endpoint != "chat":
         yield "request.endpoint", f"the endpoint {request.endpoint}"
-    if request.stream:
-        yield "request.stream", "streaming"
     if request.batch_size != "auto":
         yield "request.batch_size", "a fixed batch size"
     if request.on_truncated != "keep":

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.logprobs import read_chat_logprobs
 from runner.endpoints.usage import read_usage
 from runner.errors import MissingChoiceError, NoChoicesError, kind_of
-from runner.jsontext import describe, dumps, loads
+from runner.jsontext import describe, dumps
 from runner.records import Output, Parsed
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def find_problem(body: Any) -> RequestError | None:
 
 
 def parse(body: bytes, cases: int, choices: int) -> Parsed:
-    """Read a chat completion. `cases` is 1 for chat. Raises ValueError when the body is no JSON object with choices."""
-    value, note = loads(body)
+    """Read a chat completion, streamed or not; `cases` is 1. Raises ValueError for what is no object with choices."""
+    value, note = CHAT_STREAM.read(body)
     if find_problem(value) is not None:
         raise ValueError("the answer has no choices")
     notes = [note] if note else []

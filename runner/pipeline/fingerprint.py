@@ -12,6 +12,7 @@ import orjson
 from orjson import dumps
 
 from runner.digest import digest128, json_bytes
+from runner.endpoints import stream_body
 from runner.errors import TemplateError
 from runner.readers import check_batch_row, is_batch_row
 from runner.records import Case, Request, value
@@ -36,7 +37,8 @@ class RequestPlan:
     """How rows become requests: all of a run that enters a key, and which columns ride along.
 
     `id_column` null means that a row's id is a hash of the columns the templates use; `kept` null keeps all columns.
-    `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is.
+    `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is. `stream` asks for streams, and
+    enters no key and no digest.
     """
 
     endpoint: Endpoint
@@ -48,6 +50,7 @@ class RequestPlan:
     kept: tuple[str, ...] | None
     repeats: int
     ready_made: bool = False
+    stream: bool = False
     request_digest: bytes = field(default=b"")
 
     def identified(self, request: Any) -> RequestPlan:
@@ -64,6 +67,7 @@ class RequestPlan:
             self.kept,
             self.repeats,
             self.ready_made,
+            self.stream,
             digest,
         )
 
@@ -208,7 +212,8 @@ def build_requests(plan: RequestPlan, row: Row) -> list[Request]:
         key = digest128(_key_prefix(plan, own_id, repeat) + body_bytes)
         case = Case(key, own_id, repeat, digest, row.carry, target, columns)
         reserve = plan.endpoint.reserve_tokens(body, len(body_bytes))
-        requests.append(Request(key, plan.path, body_bytes, (case,), wanted, reserve))
+        sent = stream_body(body_bytes) if plan.stream else body_bytes
+        requests.append(Request(key, plan.path, sent, (case,), wanted, reserve, plan.stream))
     return requests
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.transport.session import Transport, TransportOptions, open_transport, request_id
+from runner.transport.streaming import Received, StreamWatcher
 from runner.transport.translate import Timeouts
 
-__all__ = ["Timeouts", "Transport", "TransportOptions", "open_transport", "request_id"]
+__all__ = ["Received", "StreamWatcher", "Timeouts", "Transport", "TransportOptions", "open_transport", "request_id"]

@@ -23,6 +23,7 @@ from runner.errors import BodyTooLargeError, StaleConnectionError
 from runner.jsontext import scrub
 from runner.records import Response
 from runner.redaction import Redactor
+from runner.transport.streaming import HEADERS, Body, Clock, Received, note_connected, timed
 from runner.transport.translate import Timeouts, closed_without_answer, translate
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
+    from runner.errors import RequestError
+    from runner.transport.streaming import StreamWatcher
 
 # Below the 5 s after which uvicorn (vLLM, FastAPI) closes an idle connection, so that a POST seldom meets a dying one.
 _KEEPALIVE_S = 4.0
@@ -41,6 +44,7 @@ _KEPT_HEADERS = frozenset(
 _KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
 _reused: ContextVar[bool] = ContextVar("reused", default=False)
 _USED = "evalrunner used it before"
+_FAILURES = (TimeoutError, aiohttp.ClientError, ssl.SSLError, OSError, asyncio.IncompleteReadError, UnicodeError)
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 
 
@@ -88,20 +92,8 @@ class Transport:
             async with self._session.request(method, url, data=body, allow_redirects=False) as answer:
                 answered = True
                 content = await self._read(answer)
-        except (
-            TimeoutError,
-            aiohttp.ClientError,
-            ssl.SSLError,
-            OSError,
-            asyncio.IncompleteReadError,
-            UnicodeError,
-        ) as error:
-            where = f"{url.origin()}{url.path}"
-            if closed_without_answer(error) and not answered and _reused.get():
-                raise StaleConnectionError(
-                    f"{where}: the server closed the kept-alive connection without an answer"
-                ) from error
-            raise translate(error, where, self._options.timeouts, self._redactor) from error
+        except _FAILURES as error:
+            raise self._problem(error, url, answered=answered) from error
         finally:
             _reused.reset(reused)
         return Response(
@@ -111,6 +103,54 @@ class Transport:
             started_at=started_at,
             latency_s=time.perf_counter() - begun,
         )
+
+    async def stream(self, path: str, body: bytes, watcher: StreamWatcher) -> Received:
+        """Send one POST whose answer is wanted as a stream, and show `watcher` each block of it.
+
+        Raises as `post` does until the answer begins; then what came is returned, with the error that ended it.
+        """
+        url = URL(self._options.base_url.rstrip("/") + path)
+        started_at = time.time()
+        content = Body(time.perf_counter(), self._options.max_body_bytes)
+        clock = Clock(self._options.timeouts)
+        answer: aiohttp.ClientResponse | None = None
+        broke: RequestError | None = None
+        reused = _reused.set(False)
+        try:
+            with timed(clock):
+                async with (
+                    clock.timeout,
+                    self._session.request("POST", url, data=body, headers=HEADERS, allow_redirects=False) as answer,
+                ):
+                    await content.read(answer, watcher, clock)
+        except _FAILURES as error:
+            if clock.timeout.expired():
+                broke = clock.error(f"{url.origin()}{url.path}")
+            else:
+                broke = self._problem(error, url, answered=answer is not None)
+            if answer is None or not content.blocks:
+                raise broke from error
+        finally:
+            _reused.reset(reused)
+        response = Response(
+            http_status=answer.status,
+            headers=self._kept(answer.headers),
+            body=self._redactor.body(bytes(content.blocks)),
+            started_at=started_at,
+            latency_s=(content.ended_at if watcher.done else time.perf_counter()) - content.sent_at,
+            first_token_s=content.first_token_s,
+        )
+        return Received(response, broke)
+
+    def redact(self, value: bytes) -> bytes:
+        """Return the bytes without the key; the same object when it is not in them."""
+        return self._redactor.body(value)
+
+    def _problem(self, error: Exception, url: URL, *, answered: bool) -> RequestError:
+        where = f"{url.origin()}{url.path}"
+        if closed_without_answer(error) and not answered and _reused.get():
+            return StaleConnectionError(f"{where}: the server closed the kept-alive connection without an answer")
+        return translate(error, where, self._options.timeouts, self._redactor)
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         cap = self._options.max_body_bytes
@@ -151,6 +191,7 @@ class _Connector(aiohttp.TCPConnector):
             state = vars(connection.protocol)
             _reused.set(_USED in state)
             state[_USED] = True
+        note_connected()
         return connection
 
 
