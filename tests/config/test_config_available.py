@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     [
         ({"request.endpoint": "embeddings"}, "request.endpoint", "the endpoint embeddings"),
         ({"request.endpoint": "logprobs"}, "request.endpoint", "the endpoint logprobs"),
-        ({"request.stream": True}, "request.stream", "streaming"),
         ({"request.batch_size": 4}, "request.batch_size", "a fixed batch size"),
         ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
         ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
@@ -53,6 +52,7 @@ def test_what_does_not_exist_yet_is_named(
     [
         {},
         {"request.repeats": 5},
+        {"request.stream": True},
         {"request.on_unsupported": "fail"},
         {"model.path": "/logits"},
         {"model.base_url": [{"url": "http://a"}]},
@@ -72,5 +72,5 @@ def test_what_exists_is_not_named(
 
 
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    config = config_from_dict(values({"matrix": {}, "request.stream": True, "notify": [1]}), tmp_path)
-    assert [problem.where for problem in unavailable(config)] == ["request.stream", "notify", "matrix"]
+    config = config_from_dict(values({"matrix": {}, "request.batch_size": 2, "notify": [1]}), tmp_path)
+    assert [problem.where for problem in unavailable(config)] == ["request.batch_size", "notify", "matrix"]
