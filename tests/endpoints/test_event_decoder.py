@@ -120,7 +120,7 @@ def test_a_line_without_an_end_is_not_held_for_ever(start: bytes) -> None:
     for _ in range(MAX_EVENT_BYTES // len(block) - 1):
         decoder.feed(block)
     with pytest.raises(EventTooLargeError):
-        decoder.feed(2 * block)
+        decoder.feed(3 * block)
 
 
 def test_an_event_of_many_lines_is_not_held_for_ever() -> None:
@@ -129,7 +129,7 @@ def test_an_event_of_many_lines_is_not_held_for_ever() -> None:
     for _ in range(MAX_EVENT_BYTES // len(block) - 1):
         decoder.feed(block)
     with pytest.raises(EventTooLargeError):
-        decoder.feed(2 * block)
+        decoder.feed(3 * block)
 
 
 def test_the_bound_is_that_of_one_event_not_of_the_stream() -> None:
