@@ -28,7 +28,7 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")] = False,
 ) -> None:
-    """Test the connection: reach, key, model, a chat request, log probabilities, n, usage, rate-limit headers.
+    """Test the connection: reach, key, model, a chat request, log probabilities, n, usage, rate limits, streaming.
 
     Sends at most 5 small requests, which may cost a few tokens, and says what it did not test. Exits with 0 when a chat
     request is answered, 5 when the server refuses, 6 when it cannot be reached.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runner.records import Parsed
 
 __all__ = [
+    "CHAT_STREAM",
     "ENDPOINTS",
     "Endpoint",
     "StreamShape",

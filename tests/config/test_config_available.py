@@ -74,3 +74,9 @@ def test_what_exists_is_not_named(
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     config = config_from_dict(values({"matrix": {}, "request.batch_size": 2, "notify": [1]}), tmp_path)
     assert [problem.where for problem in unavailable(config)] == ["request.batch_size", "notify", "matrix"]
+
+
+def test_what_cannot_be_streamed_is_named(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    config = config_from_dict(values({"request.endpoint": "embeddings", "request.stream": True}), tmp_path)
+    (problem,) = [problem for problem in unavailable(config) if problem.where == "request.stream"]
+    assert problem.message == "streaming with the endpoint embeddings: not available yet"

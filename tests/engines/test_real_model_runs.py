@@ -97,7 +97,7 @@ def both_ways(model: str, tmp_path: Path, params: dict[str, Any]) -> list[list[d
 
 
 def check_both_ways(model: str, tmp_path: Path, params: dict[str, Any]) -> None:
-    """The server streams no chunk for a token that shows no text (the end, half a character), so all else is compared."""
+    """The server streams no chunk for a token without text (the end, half a character): all else is compared."""
     without, streamed = both_ways(model, tmp_path, params)
     for row in without:
         shown = [place for place, data in enumerate(row["token_bytes"] or ()) if data]
