@@ -10,12 +10,13 @@ What differs from shape to shape is one class, a `StreamedChoice`; everything el
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from runner.endpoints.sse import EventDecoder, EventTooLargeError, is_event_stream
+from runner.endpoints.streamed_choice import GrowingChoice, merge
 from runner.errors import BodyTooLargeError, DisconnectError, InvalidResponseError
 from runner.jsontext import TRAILING, NestingError, loads
 
@@ -23,28 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runner.endpoints.sse import Event
+    from runner.endpoints.streamed_choice import StreamedChoice
     from runner.errors import RequestError
 
 _DONE = b"[DONE]"
 _OK = 200
 _BLOCK_BYTES = 1 << 16
 _MOST_CHOICES = 1024
-_MOST_FIELDS = 64
 _MOST_NOTES = 8
-# The first value that says something holds; elsewhere the last does.
-_FIRST_HOLDS = frozenset({"id", "created", "model"})
-
-
-class StreamedChoice(Protocol):
-    """One choice as it grows; each API shape has a class of these."""
-
-    def add(self, piece: dict[str, Any]) -> bool:
-        """Take in what one chunk says of this choice; return whether that holds any output."""
-        ...
-
-    def finish(self) -> dict[str, Any]:
-        """Return the members of the choice that hold its output, as an answer without streaming has them."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +88,7 @@ class StreamAssembler:
         self._shape = shape
         self._decoder = EventDecoder()
         self._fields: dict[str, Any] = {}
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, GrowingChoice] = {}
         self._notes: dict[str, None] = {}
         self._broken: str | None = None
         self._deep: NestingError | None = None
@@ -221,7 +208,7 @@ class StreamAssembler:
             error = error or chunk
         if error and "error" not in self._fields and (not isinstance(error, dict) or any(error.values())):
             self._fields["error"] = error
-        _merge(self._fields, chunk, ("choices", "object", "error"))
+        merge(self._fields, chunk, ("choices", "object", "error"))
         pieces = chunk.get("choices")
         for position, piece in enumerate(pieces if isinstance(pieces, list) else ()):
             if isinstance(piece, dict):
@@ -238,51 +225,13 @@ class StreamAssembler:
             if len(self._choices) >= _MOST_CHOICES:
                 self._note(f"more than {_MOST_CHOICES} choices")
                 return
-            choice = self._choices[index] = _Choice(self._shape.new_choice())
+            choice = self._choices[index] = GrowingChoice(self._shape.new_choice())
         if choice.add(piece):
             self.output_seen = True
 
     def _note(self, note: str) -> None:
         if note and len(self._notes) < _MOST_NOTES:
             self._notes.setdefault(note)
-
-
-@dataclass(slots=True)
-class _Choice:
-    """What the choices of all shapes share: why it ended, and its log probabilities, which arrive in pieces."""
-
-    output: StreamedChoice
-    fields: dict[str, Any] = field(default_factory=dict)
-    logprobs: dict[str, Any] | None = None
-
-    @property
-    def finished(self) -> bool:
-        return any(self.fields.get(name) for name in ("finish_reason", "stop_reason", "error"))
-
-    def add(self, piece: dict[str, Any]) -> bool:
-        logprobs = piece.get("logprobs")
-        if isinstance(logprobs, dict):
-            self._add_logprobs(logprobs)
-        if len(piece) > 2 or "finish_reason" in piece:  # noqa: PLR2004 - index and delta are two
-            _merge(self.fields, piece, ("index", "delta", "message", "text", "logprobs"))
-        return self.output.add(piece)
-
-    def finish(self, index: int) -> dict[str, Any]:
-        logprobs = self.logprobs
-        if logprobs and logprobs.get("refusal") and logprobs.get("content") == []:
-            logprobs["content"] = None  # an empty list came along with the role
-        finished = {"index": index, "finish_reason": None, **self.fields, "logprobs": logprobs}
-        return finished | self.output.finish()
-
-    def _add_logprobs(self, logprobs: dict[str, Any]) -> None:
-        if self.logprobs is None:
-            self.logprobs = {}
-        for name, part in logprobs.items():
-            known = self.logprobs.get(name)
-            if isinstance(known, list) and isinstance(part, list):
-                known.extend(part)
-            elif known is None and len(self.logprobs) < _MOST_FIELDS:
-                self.logprobs[name] = part
 
 
 def _chunks_by_line(data: bytes) -> list[Any] | None:
@@ -295,14 +244,3 @@ def _chunks_by_line(data: bytes) -> list[Any] | None:
 
 def _begins_like_json(data: bytes) -> bool:
     return data.lstrip().startswith((b"{", b"["))
-
-
-def _merge(known: dict[str, Any], fresh: dict[str, Any], but: tuple[str, ...]) -> None:
-    for name, item in fresh.items():
-        if item is None or name in but:
-            continue
-        if name not in known:
-            if len(known) < _MOST_FIELDS:
-                known[name] = item
-        elif item and not (name in _FIRST_HOLDS and known[name]):
-            known[name] = item
