@@ -15,6 +15,8 @@ import orjson
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder(strict=False)
+# How a note says that something stands behind the value.
+TRAILING = "characters after the JSON value"
 
 
 class NestingError(ValueError):
@@ -79,7 +81,7 @@ def _tolerant(body: bytes) -> tuple[Any, str | None]:
     except RecursionError:
         raise NestingError("the body is nested too deeply to be read") from None
     if end < len(text):
-        notes.append(f"{len(text) - end} characters after the JSON value")
+        notes.append(f"{len(text) - end} {TRAILING}")
     return value, "; ".join(notes) or "body is not strict JSON"
 
 

@@ -43,6 +43,7 @@ class Request:
     """One HTTP request, complete and ready to send; `choices` is how many answers each case expects.
 
     `reserve_tokens` is the estimate that the token limit is charged with before the answer's own count is known.
+    `stream` says that the body asks for a stream.
     """
 
     key: bytes
@@ -51,13 +52,15 @@ class Request:
     cases: tuple[Case, ...]
     choices: int
     reserve_tokens: int
+    stream: bool = False
 
 
 @value
 class Response:
     """What a server answered: any status, raw body bytes, and the few headers that are kept.
 
-    `started_at` is UTC seconds since the epoch; `latency_s` runs from send to the last byte of the body.
+    `started_at` is UTC seconds since the epoch; `latency_s` runs from send to the last byte of the body,
+    `first_token_s` to the first block of a stream that carries output.
     """
 
     http_status: int

@@ -30,7 +30,7 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")] = False,
 ) -> None:
-    """Test the connection: reach, key, model, a chat request, log probabilities, n, usage, rate-limit headers.
+    """Test the connection: reach, key, model, a chat request, log probabilities, n, usage, rate limits, streaming.
 
     Sends at most 5 small requests, which may cost a few tokens, and says what it did not test. With an adapter it sends
     the dataset's first row, and says what each expression of the adapter finds in the answer. Exits with 0 when a chat

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from runner.config.models import RunConfig
 
 
+# The endpoints whose answers can be streamed.
+_STREAMED = ("chat", "logprobs")
+
+
 def unavailable(config: RunConfig) -> list[Problem]:
     """Return a problem for each key that asks for what does not exist yet; `where` is the key."""
     asked = [*_model(config), *_request(config), *_limits(config), *_after(config)]
@@ -27,8 +31,8 @@ def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
     request = config.request
     if request.endpoint in ("embeddings", "loglikelihood"):
         yield "request.endpoint", f"the endpoint {request.endpoint}"
-    if request.stream:
-        yield "request.stream", "streaming"
+    if request.stream and request.endpoint not in _STREAMED:
+        yield "request.stream", f"streaming with the endpoint {request.endpoint}"
     if request.batch_size != "auto":
         yield "request.batch_size", "a fixed batch size"
     if request.on_truncated != "keep":

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.endpoints import chat, completions, responses
+from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.omission import find_omission
+from runner.endpoints.sse import is_event_stream
+from runner.endpoints.stream_request import stream_body
+from runner.endpoints.streaming import Streamed, StreamShape
 from runner.endpoints.template import Template, compile_template, join_fields
 from runner.endpoints.usage import count_tokens, read_usage
 
@@ -17,14 +21,19 @@ if TYPE_CHECKING:
     from runner.records import Parsed, Usage
 
 __all__ = [
+    "CHAT_STREAM",
     "ENDPOINTS",
     "Endpoint",
+    "StreamShape",
+    "Streamed",
     "Template",
     "compile_template",
     "count_tokens",
     "find_omission",
+    "is_event_stream",
     "join_fields",
     "read_usage",
+    "stream_body",
 ]
 
 
@@ -37,6 +46,7 @@ class Endpoint:
     cases, choices)` reads the outputs (it raises ValueError for what is none). `count_tokens(body)` reads the counts
     alone. An adapter may also see errors its own way: `refine(error, body bytes)` may return another error for a failed
     answer, and `error_in_body(body)` replaces how an error inside a 2xx is found.
+    `stream` assembles streamed answers into bodies of this shape; null where it has none.
 
     A body is made by `compose(content, parameters)`, where the content is what stands at `request.<content>` in a
     config and at `field` in the body, and, once rendered, by `finish(body)`, if there is one. `longest_answer(body)` is
@@ -61,6 +71,7 @@ class Endpoint:
     count_tokens: Callable[[Any], Usage] = count_tokens
     refine: Callable[[RequestError, bytes], RequestError] | None = None
     error_in_body: Callable[[Any], RequestError | None] | None = None
+    stream: StreamShape | None = None
 
 
 # A new API shape is one module and one entry here.
@@ -73,6 +84,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         chat.find_problem,
         chat.parse,
         batch_url="/v1/chat/completions",
+        stream=CHAT_STREAM,
     ),
     "logprobs": Endpoint(
         "logprobs",
@@ -82,6 +94,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         chat.find_problem,
         chat.parse,
         compose=chat.compose_with_logprobs,
+        stream=CHAT_STREAM,
     ),
     "completions": Endpoint(
         "completions",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runner.endpoints.answers import missing_choice, parsed_from, status_of, text_or_none
+from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.logprobs import read_logprobs
 from runner.errors import NoChoicesError
-from runner.jsontext import describe, dumps, loads
+from runner.jsontext import describe, dumps
 from runner.records import Output
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def find_problem(body: Any) -> RequestError | None:
 
 
 def parse(body: bytes, cases: int, choices: int) -> Parsed:
-    """Read a chat completion. `cases` is 1 for chat. Raises ValueError when the body is no JSON object with choices."""
-    value, note = loads(body)
+    """Read a chat completion, streamed or not; `cases` is 1. Raises ValueError for what is no object with choices."""
+    value, note = CHAT_STREAM.read(body)
     if find_problem(value) is not None:
         raise ValueError("the answer has no choices")
     notes = [note] if note else []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from runner.endpoints import is_event_stream
 from runner.errors import InvalidResponseError, RequestError, kind_of
-from runner.jsontext import NestingError, loads
+from runner.jsontext import NestingError, dumps, loads
 from runner.records import Attempt, Failure, Usage, value
 from runner.retry import classify_status, error_in_body
 from runner.transport import request_id
 
 if TYPE_CHECKING:
-    from runner.endpoints import Endpoint
+    from runner.endpoints import Endpoint, Streamed, StreamShape
     from runner.records import Request, Response
     from runner.transport import Transport
 
@@ -34,17 +37,69 @@ class Outcome:
 
 async def send(transport: Transport, endpoint: Endpoint, request: Request, *, answered_before: bool) -> Outcome:
     """Send a request once and judge what came back."""
+    if request.stream and endpoint.stream is not None:
+        return await _send_streamed(transport, endpoint, endpoint.stream, request, answered_before=answered_before)
     try:
         response = await transport.post(request.path, request.body)
     except RequestError as error:
         return Outcome(None, error)
+    if is_event_stream(response.body) and endpoint.stream is not None:  # though nobody asked for one
+        with contextlib.suppress(Exception):  # what cannot be assembled is judged as any other body
+            streamed = endpoint.stream.assemble(response.body)
+            if streamed.finished and _is_success(response):
+                return _judge_stream(transport, endpoint, response, streamed)
     return judge(endpoint, response, answered_before=answered_before)
+
+
+async def _send_streamed(
+    transport: Transport, endpoint: Endpoint, shape: StreamShape, request: Request, *, answered_before: bool
+) -> Outcome:
+    watcher = shape.open()
+    try:
+        received = await transport.stream(request.path, request.body, watcher)
+    except RequestError as error:
+        return Outcome(None, error)
+    response, broke = received.response, received.broke
+    if not (_is_success(response) and is_event_stream(response.body)):  # an error, or a server that does not stream
+        return Outcome(None, broke) if broke else judge(endpoint, response, answered_before=answered_before)
+    try:
+        streamed = watcher.end()
+        if broke is not None and not streamed.done:
+            streamed = replace(streamed, problem=broke)
+        return _judge_stream(transport, endpoint, response, streamed)
+    except Exception:  # noqa: BLE001 - as in `judge`: what came whole and cannot be read was paid for
+        return Outcome(response, None if watcher.done else broke)
+
+
+def _judge_stream(transport: Transport, endpoint: Endpoint, response: Response, streamed: Streamed) -> Outcome:
+    response, streamed = _without_key(transport, endpoint, response, streamed)
+    value = streamed.value
+    error = error_in_body(value) or streamed.problem or endpoint.find_problem(value)
+    return Outcome(response, error, endpoint.count_tokens(value))
+
+
+def _without_key(
+    transport: Transport, endpoint: Endpoint, response: Response, streamed: Streamed
+) -> tuple[Response, Streamed]:
+    """Keep out a key that a server says piece by piece, so that it stands whole in the assembled answer alone."""
+    text = (dumps(streamed.value) or "").encode()
+    if transport.redact(text) is text:
+        return response, streamed
+    if endpoint.stream is not None:
+        # Where the key stood in one piece, the transport has cut it out of the body already.
+        again = endpoint.stream.assemble(response.body)
+        text = (dumps(again.value) or "").encode()
+        streamed = replace(streamed, value=again.value)
+    clean = transport.redact(text)
+    if clean is text:
+        return response, streamed
+    return replace(response, body=clean), replace(streamed, value=loads(clean)[0])
 
 
 def judge(endpoint: Endpoint, response: Response, *, answered_before: bool) -> Outcome:
     """Say whether a response is an answer. What cannot be judged is kept as one: it was paid for."""
     status = response.http_status
-    if not _OK <= status < _MULTIPLE_CHOICES:
+    if not _is_success(response):
         now = datetime.now(UTC)
         error = classify_status(status, response.headers, response.body, answered_before=answered_before, now=now)
         if error is not None and endpoint.refine is not None:
@@ -66,6 +121,10 @@ def judge(endpoint: Endpoint, response: Response, *, answered_before: bool) -> O
         return Outcome(response, problem, endpoint.count_tokens(value))
     except Exception:  # noqa: BLE001 - a bug here must not send a paid answer again; sealing reads the bytes later
         return Outcome(response, None)
+
+
+def _is_success(response: Response) -> bool:
+    return _OK <= response.http_status < _MULTIPLE_CHOICES
 
 
 def attempt_of(request: Request, number: int, outcome: Outcome, started_at: float, latency_s: float) -> Attempt:

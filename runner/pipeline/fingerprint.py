@@ -12,6 +12,7 @@ import orjson
 from orjson import dumps
 
 from runner.digest import digest128, json_bytes
+from runner.endpoints import stream_body
 from runner.errors import TemplateError
 from runner.readers import check_batch_row, is_batch_row
 from runner.records import Case, Request, value
@@ -37,6 +38,7 @@ class RequestPlan:
     `fixed` is all of a request's body that is the same for every row, null where only the whole body tells how many
     choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is. Where there
     is an adapter, `wire` makes of a rendered body the bytes that are sent, and `wire_digest` stands for it in keys.
+    `stream` asks for streams, and enters no key and no digest.
     """
 
     endpoint: Endpoint
@@ -49,6 +51,7 @@ class RequestPlan:
     repeats: int
     ready_made: bool = False
     fixed: dict[str, Any] | None = None
+    stream: bool = False
     request_digest: bytes = field(default=b"")
     wire: Callable[[Mapping[str, Any]], bytes] | None = None
     wire_digest: bytes = b""
@@ -219,7 +222,9 @@ class RequestBuilder:
             sent_bytes = sent if plan.wire is None else plan.wire(own)
             case = Case(key, own_id, repeat, digest, row.carry, target, columns)
             reserve = plan.endpoint.reserve_tokens(body, len(sent_bytes))
-            requests.append(Request(key, plan.path, sent_bytes, (case,), wanted, reserve))
+            if plan.stream:
+                sent_bytes = stream_body(sent_bytes)
+            requests.append(Request(key, plan.path, sent_bytes, (case,), wanted, reserve, plan.stream))
         return requests
 
     def _bodies(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], int, list[tuple[dict[str, Any], bytes]]]:

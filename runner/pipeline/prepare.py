@@ -137,6 +137,7 @@ def _template_plan(config: RunConfig) -> RequestPlan:
         target_column=config.dataset.target,
         kept=kept,
         repeats=request.repeats,
+        stream=request.stream,
     )
     return plan.identified(body)
 
@@ -178,6 +179,7 @@ def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
         kept=(),
         repeats=config.request.repeats,
         ready_made=True,
+        stream=config.request.stream,
     )
     return plan.identified(None)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from runner.endpoints import ENDPOINTS, read_usage
+from runner.endpoints import CHAT_STREAM, ENDPOINTS, is_event_stream, read_usage, stream_body
 from runner.errors import ConnectError, RequestError
 from runner.jsontext import loads
 from runner.retry import classify_status, error_in_body
@@ -52,11 +52,11 @@ class Target:
     tokens_name: str = "max_tokens"
 
 
-_NOT_TESTED = ("completions", "streaming", "embeddings", "tools", "response_format", "seed")
+_NOT_TESTED = ("completions", "embeddings", "tools", "response_format", "seed")
 
 
 async def probe(transport: Transport, target: Target) -> Probe:
-    """Ask up to 5 small requests: the model list, a chat, log probabilities, two choices.
+    """Ask up to 5 small requests: the model list, a chat, log probabilities, two choices, a stream.
 
     Stops at the first failure that makes the rest pointless; `exit_code` is then that failure's.
     """
@@ -69,6 +69,7 @@ async def probe(transport: Transport, target: Target) -> Probe:
         _note_limits(answer, found)
         await _probe_logprobs(transport, target, found)
         await _probe_choices(transport, target, found)
+        await _probe_stream(transport, target, found)
     for name in _NOT_TESTED:
         found.note(name, SKIPPED)
     return found
@@ -136,16 +137,44 @@ async def _probe_choices(transport: Transport, target: Target, found: Probe) -> 
     found.note("n", PASSED if count == 2 else LIMITED, f"{count} choices for n: 2")  # noqa: PLR2004 - as asked
 
 
+async def _probe_stream(transport: Transport, target: Target, found: Probe) -> None:
+    found.requests += 1
+    try:
+        received = await transport.stream(
+            target.path, stream_body(_body(target, {target.tokens_name: 4})), CHAT_STREAM.open()
+        )
+    except RequestError as error:
+        found.note("streaming", LIMITED, error.message)
+        return
+    response = received.response
+    refused = _error(response)
+    if refused is not None or not is_event_stream(response.body):
+        found.note("streaming", LIMITED, refused.message if refused else "asked for, and answered in one piece")
+        return
+    streamed = CHAT_STREAM.assemble(response.body)
+    broke = None if streamed.done else received.broke
+    problem = error_in_body(streamed.value) or broke or streamed.problem
+    if problem is not None:
+        found.note("streaming", LIMITED, problem.message, problem.hint)
+        return
+    first = "no output" if response.first_token_s is None else f"first token after {response.first_token_s:.3f} s"
+    usage = "usage at the end" if "usage" in streamed.value else "no usage: costs will be unknown"
+    found.note("streaming", PASSED, f"{first}, {usage}")
+
+
 async def _ask(
     transport: Transport, target: Target, found: Probe, params: dict[str, Any]
 ) -> tuple[Response | None, RequestError | None]:
-    body = {"model": target.model, "messages": [{"role": "user", "content": "Say hi."}], **params}
     found.requests += 1
     try:
-        response = await transport.post(target.path, orjson.dumps(body))
+        response = await transport.post(target.path, _body(target, params))
     except RequestError as error:
         return None, error
     return response, _error(response) or _body_error(response)
+
+
+def _body(target: Target, params: dict[str, Any]) -> bytes:
+    return orjson.dumps({"model": target.model, "messages": [{"role": "user", "content": "Say hi."}], **params})
 
 
 def _error(response: Response) -> RequestError | None:

@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """One reply on its way: to which request, what, and whose ledger entry it is."""
+    """One reply on its way: to which request, what, and whose ledger entry it is; `pace_s` between two events."""
 
     request: web.BaseRequest
     reply: Reply
     arrival: Arrival
     details: FaultDetails
+    pace_s: float = 0.0
 
 
 async def deliver(shipment: Shipment, manner: str | None) -> web.StreamResponse:
     """Send the reply in the manner of `DELIVERIES`, or simply whole. Raises ConnectionError if the client has gone."""
     if manner is None:
-        return await _whole(shipment)
+        return await (_stream(shipment) if shipment.reply.events else _whole(shipment))
     return await MANNERS[manner](shipment)
 
 
@@ -103,6 +104,61 @@ async def _drip(shipment: Shipment) -> web.StreamResponse:
     return response
 
 
+async def _stream(shipment: Shipment) -> web.StreamResponse:
+    """Send event after event, as chunks."""
+    response = await _all_but_the_end(shipment)
+    await response.write_eof()
+    shipment.arrival.finished()
+    return response
+
+
+async def _stream_cut(shipment: Shipment) -> web.StreamResponse:
+    """Close in the middle of a stream, without the last, empty chunk."""
+    if not shipment.reply.events:
+        return await _whole(shipment)
+    await _half_the_events(shipment)
+    _open_transport(shipment.request).close()
+    return web.Response()
+
+
+async def _stream_stall(shipment: Shipment) -> web.StreamResponse:
+    """Say nothing more from the middle of a stream on."""
+    if not shipment.reply.events:
+        return await _whole(shipment)
+    await _half_the_events(shipment)
+    return await _hang(shipment)
+
+
+async def _stream_open(shipment: Shipment) -> web.StreamResponse:
+    """Send a whole stream, and never end it."""
+    if not shipment.reply.events:
+        return await _whole(shipment)
+    await _all_but_the_end(shipment)
+    shipment.arrival.finished()
+    return await _hang(shipment)
+
+
+async def _half_the_events(shipment: Shipment) -> None:
+    response = _chunked(shipment)
+    await _begin(shipment, response)
+    for event in shipment.reply.events[: len(shipment.reply.events) // 2]:
+        await response.write(event)
+
+
+async def _all_but_the_end(shipment: Shipment) -> web.StreamResponse:
+    response = _chunked(shipment)
+    await _begin(shipment, response)
+    events = shipment.reply.events
+    for event in events[:-1]:
+        await response.write(event)
+        if shipment.pace_s > 0:
+            await asyncio.sleep(shipment.pace_s)
+    _open_transport(shipment.request)
+    shipment.arrival.finishing()
+    await response.write(events[-1])
+    return response
+
+
 async def _keepalive_close(shipment: Shipment) -> web.StreamResponse:
     """Promise to keep the connection, and close it after the answer."""
     response = await _whole(shipment)
@@ -128,6 +184,9 @@ MANNERS: Mapping[str, Callable[[Shipment], Awaitable[web.StreamResponse]]] = Map
         "drip": _drip,
         "keepalive_close": _keepalive_close,
         "idle_close": _idle_close,
+        "stream_cut": _stream_cut,
+        "stream_stall": _stream_stall,
+        "stream_open": _stream_open,
     }
 )
 
@@ -150,6 +209,12 @@ class _ClosesOnData(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._original.resume_writing()
+
+
+def _chunked(shipment: Shipment) -> web.StreamResponse:
+    response = _unsent(shipment.reply)
+    response.enable_chunked_encoding()
+    return response
 
 
 def _unsent(reply: Reply) -> web.StreamResponse:

@@ -19,6 +19,7 @@ from runner.simulate.failures import FAILURES, failure_reply
 from runner.simulate.forms import plain
 from runner.simulate.replies import json_reply
 from runner.simulate.spoils import SPOILS
+from runner.simulate.streams import STREAM_SPOILS
 from runner.simulate.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 NO_FAULT = "ok"
 # What happens to the connection rather than to the reply; `delivery` acts them out.
 DELIVERIES = frozenset(
-    {"reset", "disconnect", "cut", "cut_chunked", "hang", "drip", "keepalive_close", "idle_close"},
+    {"reset", "disconnect", "cut", "cut_chunked", "hang", "drip", "keepalive_close", "idle_close"}
+    | {"stream_cut", "stream_stall", "stream_open"},
 )
-KINDS = frozenset(FAILURES) | frozenset(VARIANTS) | frozenset(SPOILS) | DELIVERIES
+KINDS = frozenset(FAILURES) | frozenset(VARIANTS) | frozenset(SPOILS) | frozenset(STREAM_SPOILS) | DELIVERIES
 # 200s that hold nothing a client could keep; they count as no answer in the ledger and against the quota.
 ANSWERLESS = frozenset(
     {"empty_200", "html_200", "garbage_json", "null_json", "error_in_200", "sse_200", "no_choices"},

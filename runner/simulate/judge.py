@@ -17,7 +17,7 @@ from runner.errors import UsageError
 from runner.simulate.answers import Stamp, build_joint_answer
 from runner.simulate.faults import ANSWERLESS, DELIVERIES, FaultPlan, read_marker, shape
 from runner.simulate.forms import ask_chat
-from runner.simulate.latency import Load, latency_s
+from runner.simulate.latency import Load, latency_parts_s
 from runner.simulate.ledger import Tokens
 from runner.simulate.limits import Gate
 from runner.simulate.prompts import InvalidRequestError, raw_digest, request_digest
@@ -30,6 +30,8 @@ from runner.simulate.replies import (
     quota_exhausted,
     unauthorised,
 )
+from runner.simulate.spoils import SPOILS
+from runner.simulate.streams import STREAM_ANSWERLESS, stream_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,12 +67,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a request gets, after `delay_s`. `fault` names what it meets; `tokens` is set where it is an answer."""
+    """What a request gets, after `delay_s`. `fault` names what it meets; `tokens` is set where it is an answer.
+
+    A stream waits `pace_s` between two of its events.
+    """
 
     reply: Reply
     delay_s: float = 0.0
     fault: str | None = None
     tokens: Tokens | None = None
+    pace_s: float = 0.0
 
 
 def open_envelope(raw: bytes, key: str | None, read: Reader = ask_chat) -> Envelope:
@@ -153,14 +159,19 @@ class Judge:
     def _answer(self, asked: Asked, place: Place, fault: str | None) -> Verdict:
         stamp = Stamp(self._options.seed, place.number, int(self._today()))
         answer = build_joint_answer(asked, self._options.answers, stamp)
-        usage = answer["usage"]
+        request, usage = asked.whole, answer["usage"]
         reply = shape(fault, answer, self._options.fault_details, asked.dress)
-        if reply.status != HTTPStatus.OK or fault in ANSWERLESS:
+        if request.stream and reply.status == HTTPStatus.OK and fault not in SPOILS:
+            reply = stream_reply(reply, fault, self._options.fault_details, include_usage=request.include_usage)
+        if reply.status != HTTPStatus.OK or fault in ANSWERLESS or (reply.events and fault in STREAM_ANSWERLESS):
             return Verdict(reply, fault=fault)
         self._granted += 1
         tokens = Tokens(usage["prompt_tokens"], usage["completion_tokens"])
         load = Load(place.number, tokens.completion, place.in_flight)
-        return Verdict(reply, latency_s(self._options.latency, self._options.seed, load), fault, tokens)
+        first_s, rest_s = latency_parts_s(self._options.latency, self._options.seed, load)
+        if reply.events:
+            return Verdict(reply, first_s, fault, tokens, pace_s=rest_s / len(reply.events))
+        return Verdict(reply, first_s + rest_s, fault, tokens)
 
 
 def delivery_of(fault: str | None) -> str | None:

@@ -63,10 +63,15 @@ class Load:
 
 def latency_s(latency: Latency, seed: int, load: Load) -> float:
     """Return the seconds from the request's arrival to the answer."""
+    return sum(latency_parts_s(latency, seed, load))
+
+
+def latency_parts_s(latency: Latency, seed: int, load: Load) -> tuple[float, float]:
+    """Return the seconds to the first token, and those from there to the last."""
     first_s = _draw(latency.first_token, uniform("first_token", seed, load.number))
     token_s = _draw(latency.per_token, uniform("per_token", seed, load.number))
     crowd = 1.0 if latency.slow_above is None else max(1.0, load.in_flight / latency.slow_above)
-    return crowd * (first_s + token_s * load.completion_tokens)
+    return crowd * first_s, crowd * token_s * load.completion_tokens
 
 
 def distribution_from_text(text: str) -> Distribution:

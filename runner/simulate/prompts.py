@@ -48,7 +48,10 @@ class InvalidRequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A valid chat request. `top_logprobs` is None where no log probabilities were asked for."""
+    """A valid chat request. `top_logprobs` is None where no log probabilities were asked for.
+
+    `stream` says that the answer is to be streamed, `include_usage` that its usage is to come in a last chunk.
+    """
 
     digest: str
     model: str
@@ -59,6 +62,8 @@ class ChatRequest:
     stop: tuple[str, ...]
     top_logprobs: int | None
     greedy: bool
+    stream: bool = False
+    include_usage: bool = False
 
 
 def request_digest(body: Mapping[str, Any]) -> str:
@@ -84,9 +89,6 @@ def count_tokens(text: str) -> int:
 def read_chat(body: Mapping[str, Any], digest: str) -> ChatRequest:
     """Check a chat request as OpenAI's server does. Raises InvalidRequestError."""
     messages = _messages(body)
-    if body.get("stream"):
-        message = "This server does not stream; send 'stream': false."
-        raise InvalidRequestError(ErrorBody(message, param="stream", code="unsupported_value"))
     temperature = _number(body, "temperature", _MAX_TEMPERATURE)
     return ChatRequest(
         digest=digest,
@@ -98,6 +100,8 @@ def read_chat(body: Mapping[str, Any], digest: str) -> ChatRequest:
         stop=_stop(body),
         top_logprobs=_top_logprobs(body),
         greedy=temperature == 0,
+        stream=_stream(body),
+        include_usage=_include_usage(body),
     )
 
 
@@ -145,6 +149,25 @@ def _max_tokens(body: Mapping[str, Any]) -> int | None:
         message = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
         raise InvalidRequestError(ErrorBody(message, param="max_tokens", code="invalid_parameter_combination"))
     return old if new is None else new
+
+
+def _stream(body: Mapping[str, Any]) -> bool:
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise _wrong_type("stream", "a boolean", stream)
+    return bool(stream)
+
+
+def _include_usage(body: Mapping[str, Any]) -> bool:
+    options = body.get("stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise _wrong_type("stream_options", "an object", options)
+    if not body.get("stream"):
+        message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+        raise InvalidRequestError(ErrorBody(message, param="stream_options"))
+    return bool(options.get("include_usage"))
 
 
 def _stop(body: Mapping[str, Any]) -> tuple[str, ...]:

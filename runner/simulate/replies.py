@@ -21,11 +21,15 @@ _VISIBLE = 4
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP reply: status, whole body, headers (a Content-Length is added when it is sent)."""
+    """One HTTP reply: status, whole body, headers (a Content-Length is added when it is sent).
+
+    `events` are the pieces of the body where it is a stream; each goes out by itself.
+    """
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    events: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ class Simulator:
             return await self._send(request, verdict, arrival)
 
     async def _send(self, request: web.BaseRequest, verdict: Verdict, arrival: Arrival) -> web.StreamResponse:
-        shipment = Shipment(request, verdict.reply, arrival, self._options.fault_details)
+        shipment = Shipment(request, verdict.reply, arrival, self._options.fault_details, verdict.pace_s)
         return await deliver(shipment, delivery_of(verdict.fault))
 
 

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from runner.transport.auth import Auth, secrets_of
 from runner.transport.session import Transport, TransportOptions, open_transport, request_id
+from runner.transport.streaming import Received, StreamWatcher
 from runner.transport.translate import Timeouts
 
-__all__ = ["Auth", "Timeouts", "Transport", "TransportOptions", "open_transport", "request_id", "secrets_of"]
+__all__ = [
+    "Auth",
+    "Received",
+    "StreamWatcher",
+    "Timeouts",
+    "Transport",
+    "TransportOptions",
+    "open_transport",
+    "request_id",
+    "secrets_of",
+]

@@ -24,6 +24,7 @@ from runner.jsontext import scrub
 from runner.records import Response
 from runner.redaction import Redactor
 from runner.transport.auth import BEARER, auth_headers, auth_query, query_of, secrets_of
+from runner.transport.streaming import HEADERS, Body, Clock, Received, note_connected, note_connecting, timed
 from runner.transport.translate import Timeouts, closed_without_answer, translate
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
+    from runner.errors import RequestError
     from runner.transport.auth import Auth
+    from runner.transport.streaming import StreamWatcher
 
 
 # Below the 5 s after which uvicorn (vLLM, FastAPI) closes an idle connection, so that a POST seldom meets a dying one.
@@ -43,6 +46,7 @@ _KEPT_HEADERS = frozenset(
 )
 _KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit")
 _fresh: ContextVar[bool] = ContextVar("fresh", default=False)
+_FAILURES = (TimeoutError, aiohttp.ClientError, ssl.SSLError, OSError, asyncio.IncompleteReadError, UnicodeError)
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 
 
@@ -96,20 +100,8 @@ class Transport:
         try:
             answer = await self._session.request(method, url, data=body, allow_redirects=False)
             content = await self._read(answer)
-        except (
-            TimeoutError,
-            aiohttp.ClientError,
-            ssl.SSLError,
-            OSError,
-            asyncio.IncompleteReadError,
-            UnicodeError,
-        ) as error:
-            where = f"{url.origin()}{url.path}"
-            if closed_without_answer(error) and answer is None and not _fresh.get():
-                raise StaleConnectionError(
-                    f"{where}: the server closed the kept-alive connection without an answer"
-                ) from error
-            raise translate(error, where, self._options.timeouts, self._redactor) from error
+        except _FAILURES as error:
+            raise self._problem(error, url, answered=answer is not None) from error
         finally:
             _fresh.reset(fresh)
             if answer is not None:
@@ -126,6 +118,54 @@ class Transport:
         url = URL(self._options.base_url.rstrip("/") + path)
         in_query = auth_query(self._options.auth, self._options.api_key)
         return url.update_query(in_query) if in_query else url
+
+    async def stream(self, path: str, body: bytes, watcher: StreamWatcher) -> Received:
+        """Send one POST whose answer is wanted as a stream, and show `watcher` each block of it.
+
+        Raises as `post` does until the answer begins; then what came is returned, with the error that ended it.
+        """
+        url = self._url(path)
+        started_at = time.time()
+        content = Body(time.perf_counter(), self._options.max_body_bytes)
+        clock = Clock(self._options.timeouts)
+        answer: aiohttp.ClientResponse | None = None
+        broke: RequestError | None = None
+        fresh = _fresh.set(False)
+        try:
+            with timed(clock):
+                async with clock:
+                    answer = await self._session.request("POST", url, data=body, headers=HEADERS, allow_redirects=False)
+                    await content.read(answer, watcher, clock)
+        except _FAILURES as error:
+            if clock.timeout.expired():
+                broke = clock.error(f"{url.origin()}{url.path}")
+            else:
+                broke = self._problem(error, url, answered=answer is not None)
+            if answer is None or not content.blocks:
+                raise broke from error
+        finally:
+            _fresh.reset(fresh)
+            if answer is not None:
+                answer.release()
+        response = Response(
+            http_status=answer.status,
+            headers=self._kept(answer.raw_headers),
+            body=self._redactor.body(bytes(content.blocks)),
+            started_at=started_at,
+            latency_s=(content.ended_at if watcher.done else time.perf_counter()) - content.sent_at,
+            first_token_s=content.first_token_s,
+        )
+        return Received(response, broke)
+
+    def redact(self, value: bytes) -> bytes:
+        """Return the bytes without the key; the same object when it is not in them."""
+        return self._redactor.body(value)
+
+    def _problem(self, error: Exception, url: URL, *, answered: bool) -> RequestError:
+        where = f"{url.origin()}{url.path}"
+        if closed_without_answer(error) and not answered and not _fresh.get():
+            return StaleConnectionError(f"{where}: the server closed the kept-alive connection without an answer")
+        return translate(error, where, self._options.timeouts, self._redactor)
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         cap = self._options.max_body_bytes
@@ -162,7 +202,10 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
     ) -> ResponseHandler:
         _fresh.set(True)
-        return await super()._create_connection(req, traces, timeout)
+        note_connecting()
+        handler = await super()._create_connection(req, traces, timeout)
+        note_connected()
+        return handler
 
 
 @contextlib.asynccontextmanager

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     [
         ({"request.endpoint": "embeddings"}, "request.endpoint", "the endpoint embeddings"),
         ({"request.endpoint": "loglikelihood"}, "request.endpoint", "the endpoint loglikelihood"),
-        ({"request.stream": True}, "request.stream", "streaming"),
         ({"request.batch_size": 4}, "request.batch_size", "a fixed batch size"),
         ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
         ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
@@ -52,6 +51,7 @@ def test_what_does_not_exist_yet_is_named(
     [
         {},
         {"request.repeats": 5},
+        {"request.stream": True},
         {"request.on_unsupported": "fail"},
         {"request.endpoint": "completions", "request.prompt": "{{ question }}"},
         {"request.endpoint": "logprobs"},
@@ -76,5 +76,11 @@ def test_what_exists_is_not_named(
 
 
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    config = config_from_dict(values({"matrix": {}, "request.stream": True, "notify": [1]}), tmp_path)
-    assert [problem.where for problem in unavailable(config)] == ["request.stream", "notify", "matrix"]
+    config = config_from_dict(values({"matrix": {}, "request.batch_size": 2, "notify": [1]}), tmp_path)
+    assert [problem.where for problem in unavailable(config)] == ["request.batch_size", "notify", "matrix"]
+
+
+def test_what_cannot_be_streamed_is_named(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    config = config_from_dict(values({"request.endpoint": "embeddings", "request.stream": True}), tmp_path)
+    (problem,) = [problem for problem in unavailable(config) if problem.where == "request.stream"]
+    assert problem.message == "streaming with the endpoint embeddings: not available yet"

@@ -93,6 +93,26 @@ def test_random_kills_from_the_first_instant_on_while_segments_are_sealed(case: 
     assert 0 <= case.resent(server) <= kills * MAX_IN_FLIGHT
 
 
+def test_random_kills_in_the_middle_of_streams(server: Server, tmp_path: Path) -> None:
+    case, rows, kills = Case(tmp_path), max(ROWS // 4, 500), max(KILLS // 2, 1)
+    messages = [{"role": "user", "content": "{{ prompt }}"}]
+    case.write_config(server, request={"endpoint": "chat", "messages": messages, "stream": True})
+    case.write_rows(make_rows("streams", rows))
+    random = Random(SEED)  # noqa: S311 - moments, not secrets
+    seen: dict[str, str] = {}
+    for number in range(kills):
+        kill_at_work(case, server, random.uniform(0, LONGEST_S / 4))
+        state = read_state(case.run_dir)
+        assert state.problems == [], f"after kill {number + 1}, seed {SEED}"
+        assert_kept(state, seen)
+        seen |= state.answers
+    with start(case) as process:
+        assert process.wait() == 0, case.output.read_text()
+    assert judge_end(case.run_dir, case.ids, seen) == []
+    assert server.answered() == case.digests
+    assert 0 <= case.resent(server) <= kills * MAX_IN_FLIGHT
+
+
 def assert_kept(state: FolderState, seen: dict[str, str]) -> None:
     assert [key for key, answer in seen.items() if state.answers.get(key, answer) != answer] == []
 

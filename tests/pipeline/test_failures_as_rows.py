@@ -221,7 +221,7 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Met]:
 
 
 def test_the_tables_name_every_kind_of_fault_once() -> None:
-    assert ENDINGS.keys() | STOPPING.keys() == KINDS
+    assert ENDINGS.keys() | STOPPING.keys() == {kind for kind in KINDS if not kind.startswith("stream_")}
     assert not ENDINGS.keys() & STOPPING.keys()
     assert ALONE.keys() <= ENDINGS.keys()
 

@@ -28,6 +28,7 @@ from runner.simulate.faults import (
 from runner.simulate.prompts import count_tokens, read_chat
 from runner.simulate.replies import Reply
 from runner.simulate.spoils import SPOILS
+from runner.simulate.streams import STREAM_ANSWERLESS, STREAM_SPOILS
 from runner.simulate.variants import VARIANTS
 
 DETAILS = FaultDetails(huge_bytes=4096, bomb_bytes=3_000_000)
@@ -51,10 +52,11 @@ def tolerant(found: Reply) -> Any:
 
 
 def test_every_kind_is_acted_out_in_exactly_one_place() -> None:
-    places = [FAILURES, VARIANTS, SPOILS, DELIVERIES]
+    places = [FAILURES, VARIANTS, SPOILS, STREAM_SPOILS, DELIVERIES]
     assert Counter(kind for place in places for kind in place) == dict.fromkeys(KINDS, 1)
     assert MANNERS.keys() == DELIVERIES
     assert ANSWERLESS < KINDS
+    assert STREAM_SPOILS.keys() > STREAM_ANSWERLESS
 
 
 def test_fractions_strike_as_often_as_they_say_and_the_same_requests_each_time() -> None:

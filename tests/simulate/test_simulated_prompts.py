@@ -85,7 +85,9 @@ def test_what_a_request_says_is_read() -> None:
         ({"messages": HELLO, "stop": 5}, "stop", "invalid_type"),
         ({"messages": HELLO, "stop": [1]}, "stop", "invalid_type"),
         ({"messages": HELLO, "stop": list("abcde")}, "stop", "array_above_max_length"),
-        ({"messages": HELLO, "stream": True}, "stream", "unsupported_value"),
+        ({"messages": HELLO, "stream": "yes"}, "stream", "invalid_type"),
+        ({"messages": HELLO, "stream": True, "stream_options": 1}, "stream_options", "invalid_type"),
+        ({"messages": HELLO, "stream_options": {"include_usage": True}}, "stream_options", None),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(body: dict[str, Any], param: str, code: str | None) -> None:

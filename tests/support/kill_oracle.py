@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.errors import DamagedError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
@@ -128,4 +129,4 @@ def _read_journal(folder: RunFolder, visible: set[str], state: FolderState) -> N
                     state.problems.append(f"{key} will stand twice in responses: {path} holds it again")
                 visible.add(key)
             if frame.kind is FrameType.ANSWER:
-                state.answers[key] = orjson.loads(response_body)["id"]
+                state.answers[key] = CHAT_STREAM.read(response_body)[0]["id"]
