@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.endpoints import chat, completions, responses
 from runner.endpoints.chat_stream import CHAT_STREAM
+from runner.endpoints.completion_stream import COMPLETION_STREAM
 from runner.endpoints.omission import find_omission
 from runner.endpoints.sse import is_event_stream
 from runner.endpoints.stream_request import stream_body
@@ -110,6 +111,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         field="prompt",
         fixed_choices=False,
         batch_url="/v1/completions",
+        stream=COMPLETION_STREAM,
     ),
     "responses": Endpoint(
         "responses",

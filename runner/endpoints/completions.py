@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from runner.endpoints.answers import missing_choice, parsed_from, positive, status_of, text_or_none
 from runner.endpoints.chat import read_choice as read_chat_choice
+from runner.endpoints.completion_stream import COMPLETION_STREAM
 from runner.endpoints.logprobs import read_logprobs
 from runner.errors import NoChoicesError
-from runner.jsontext import describe, loads
+from runner.jsontext import describe
 from runner.records import Output
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
 
     Raises ValueError when the body is no JSON object with choices.
     """
-    value, note = loads(body)
+    value, note = COMPLETION_STREAM.read(body)
     if find_problem(value) is not None:
         raise ValueError("the answer has no choices")
     notes = [note] if note else []

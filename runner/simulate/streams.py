@@ -1,4 +1,4 @@
-"""Owns streams: a chat completion cut into chunks as OpenAI streams it, and what broken servers make of such a stream.
+"""Owns streams: an answer cut into chunks as OpenAI streams it, and what broken servers make of such a stream.
 
 One chunk a word, or one a token where log probabilities were asked for; several choices take turns. Usage comes in a
 last chunk without choices, if that was asked for.
@@ -27,12 +27,16 @@ _DONE = b"data: [DONE]\n\n"
 _WORD = re.compile(r"\s*\S+|\s+")
 _SHARED = ("id", "created", "model", "service_tier", "system_fingerprint")
 _CHAT = "chat.completion"
+_TEXT = "text_completion"
 
 
 def stream_reply(reply: Reply, fault: str | None, details: FaultDetails, *, include_usage: bool) -> Reply:
-    """Return the reply as a stream, spoilt if `fault` is one of `STREAM_SPOILS`; what is no chat answer stays whole."""
+    """Return the reply as a stream, spoilt if `fault` is one of `STREAM_SPOILS`.
+
+    What is neither a chat nor a text completion stays whole.
+    """
     answer = orjson.loads(reply.body)
-    if answer.get("object") != _CHAT or fault == "stream_ignored":
+    if answer.get("object") not in _CHUNKS or fault == "stream_ignored":
         return reply
     events = [_event(chunk) for chunk in chunks_of(answer, include_usage=include_usage)]
     events.append(_DONE)
@@ -42,11 +46,11 @@ def stream_reply(reply: Reply, fault: str | None, details: FaultDetails, *, incl
 
 
 def chunks_of(answer: dict[str, Any], *, include_usage: bool) -> Iterator[dict[str, Any]]:
-    """Yield the chunks of a chat completion."""
+    """Yield the chunks of a chat completion or of a text completion."""
     shared = {name: answer[name] for name in _SHARED if name in answer}
-    shared["object"] = f"{_CHAT}.chunk"
+    shared["object"], pieces = _CHUNKS[answer["object"]]
     usage = {"usage": None} if include_usage else {}
-    for turn in zip_longest(*(_pieces(choice) for choice in answer["choices"])):
+    for turn in zip_longest(*(pieces(choice) for choice in answer["choices"])):
         for piece in turn:
             if piece is not None:
                 yield {**shared, "choices": [piece], **usage}
@@ -69,6 +73,27 @@ def _pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (_piece(choice, {"tool_calls": [part]}) for part in _call_parts(index, call))
     rest = {name: value for name, value in choice.items() if name not in {"index", "message", "logprobs"}}
     yield {"index": choice["index"], "delta": {}, "logprobs": None, **rest}
+
+
+def _text_pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    logprobs = choice.get("logprobs")
+    rest = {name: value for name, value in choice.items() if name not in {"text", "logprobs"}}
+    tokens = logprobs.get("tokens") if isinstance(logprobs, dict) else None
+    if isinstance(tokens, list) and "".join(tokens) == choice["text"]:
+        for number, token in enumerate(tokens):
+            entry = {name: values[number : number + 1] if values else values for name, values in logprobs.items()}
+            yield {**rest, "text": token, "logprobs": entry, "finish_reason": None}
+    else:
+        for word in _words(choice.get("text")):
+            yield {**rest, "text": word, "logprobs": None, "finish_reason": None}
+    yield {**rest, "text": "", "logprobs": None}
+
+
+# What the chunks of an answer are called, and how its choices fall into pieces.
+_CHUNKS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[dict[str, Any]]]]] = {
+    _CHAT: (f"{_CHAT}.chunk", _pieces),
+    _TEXT: (_TEXT, _text_pieces),
+}
 
 
 def _piece(choice: dict[str, Any], delta: dict[str, Any], logprobs: Any = None) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.endpoints import ENDPOINTS, StreamShape, stream_body
+from runner.endpoints import ENDPOINTS, stream_body
 from runner.endpoints.chat_stream import CHAT_STREAM
+from runner.endpoints.completion_stream import COMPLETION_STREAM
 from runner.errors import BodyTooLargeError, DisconnectError, InvalidResponseError, kind_of
 from runner.jsontext import NestingError
 from runner.retry import error_in_body
@@ -411,31 +412,25 @@ def test_pieces_without_number_cost_time_in_proportion_and_no_choices_without_nu
     assert "more than 1024 choices" in streamed.notes
 
 
-class TextChoice:
-    """All that another shape needs of its own: here `choices[].text`, as text completions have it."""
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-
-    def add(self, piece: dict[str, Any]) -> bool:
-        self._pieces.append(piece.get("text") or "")
-        return bool(self._pieces[-1])
-
-    def finish(self) -> dict[str, Any]:
-        return {"text": "".join(self._pieces)}
-
-
-def test_another_shape_is_one_class() -> None:
+def test_pieces_of_a_text_completion_are_one_text() -> None:
     def chunk(text: str, finish: str | None = None) -> bytes:
         logprobs = {"tokens": [text], "token_logprobs": [-1.0], "text_offset": [3], "top_logprobs": None}
         return event({"choices": [{"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish}]})
 
     stream = chunk("a") + chunk("b", "stop")
-    streamed = StreamShape("text_completion", TextChoice).assemble(stream)
+    streamed = COMPLETION_STREAM.assemble(stream)
     logprobs = {"tokens": ["a", "b"], "token_logprobs": [-1.0] * 2, "text_offset": [3] * 2, "top_logprobs": None}
     choice = {"index": 0, "text": "ab", "logprobs": logprobs, "finish_reason": "stop"}
     assert streamed.value == {"object": "text_completion", "choices": [choice]}
     assert streamed.finished
+
+
+def test_deltas_of_a_message_in_a_completions_stream_are_one_message() -> None:
+    pieces = [{"role": "assistant", "content": "a"}, {"content": "b"}]
+    chunks = [event({"choices": [{"index": 0, "delta": piece, "finish_reason": None}]}) for piece in pieces]
+    chunks.append(event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+    (choice,) = COMPLETION_STREAM.assemble(b"".join(chunks)).value["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"], "text" in choice) == ("ab", "stop", False)
 
 
 # ---------------------------------------------------------------- asking for it

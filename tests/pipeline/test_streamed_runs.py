@@ -97,6 +97,26 @@ def test_rows_are_the_same_with_and_without_streaming(
     assert {row["response"][:6] for row in table(streamed.run_dir, "raw")} == {b"data: "}
 
 
+@pytest.mark.parametrize(
+    "params",
+    [{"temperature": 0}, {"logprobs": 3}, {"n": 3, "temperature": 1, "seed": 5}, {"n": 2, "logprobs": 0, "echo": True}],
+)
+def test_text_completions_are_the_same_with_and_without_streaming(
+    simulator: Simulator, tmp_path: Path, params: dict[str, Any]
+) -> None:
+    dataset = write_rows(tmp_path / "data.jsonl", questions(SAMPLES))
+    simulator.change(replace(QUICK, answers=AnswerStyle(median_tokens=20)))
+    request = {"endpoint": "completions", "messages": None, "prompt": "{{ question }}", "params": params}
+    plain = runner.run(config_for(simulator, dataset, request=request), run_dir=tmp_path / "plain")
+    streamed = runner.run(streaming(simulator, dataset, request=request), run_dir=tmp_path / "streamed")
+    without, with_ = rows_of(plain.run_dir), rows_of(streamed.run_dir)
+    assert [told(row) for row in with_] == [told(row) for row in without]
+    assert all(row["text"] for row in with_)
+    assert all(bool(row["tokens"]) == ("logprobs" in params) for row in with_)
+    assert all(0 < row["first_token_s"] <= row["latency_s"] for row in with_)
+    assert {row["response"][:6] for row in table(streamed.run_dir, "raw")} == {b"data: "}
+
+
 @pytest.mark.parametrize("kind", sorted({*VARIANTS, *SPOILS, "drip", "keepalive_close"} - NO_ANSWER))
 def test_an_odd_answer_is_the_same_row_with_and_without_streaming(
     simulator: Simulator, tmp_path: Path, kind: str
