@@ -76,9 +76,9 @@ def _pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _text_pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    logprobs = choice.get("logprobs")
+    logprobs = choice.get("logprobs") or {}
     rest = {name: value for name, value in choice.items() if name not in {"text", "logprobs"}}
-    tokens = logprobs.get("tokens") if isinstance(logprobs, dict) else None
+    tokens = logprobs.get("tokens")
     if isinstance(tokens, list) and "".join(tokens) == choice["text"]:
         for number, token in enumerate(tokens):
             entry = {name: values[number : number + 1] if values else values for name, values in logprobs.items()}
