@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from runner.pipeline.rows import RowContext
     from runner.sinks import Arrays
 
-# A row group is written when it holds this much journal: parsed log probabilities take about ten times their bytes.
-_GROUP_BYTES = 2 * 1024 * 1024
+# Frames are turned into columns when they hold this much: parsed log probabilities take about ten times their bytes.
+_GROUP_BYTES = 1024 * 1024
 _GROUP_FRAMES = 2048
 _ENDED = frozenset({FrameType.ANSWER, FrameType.FAILURE})
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # zstd at its fastest: a run is bought once and read many times, yet sealing runs beside the requests.
 _COMPRESSION_LEVEL = 1
+# What a row group holds in memory before it is written: larger ones cost less time a row, and more memory.
+_ROW_GROUP_BYTES = 4 * 1024 * 1024
 # Text columns of model output hardly repeat; dictionaries for them cost time and save nothing.
 _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "served_model", "server", "target"]
 
@@ -29,7 +31,7 @@ Arrays: TypeAlias = "dict[tuple[int, pa.DataType], tuple[pa.Array, Sequence[Any]
 
 
 class PartWriter:
-    """Writes one part, row group by row group; the file is complete and durable only after `close`.
+    """Writes one part in row groups of a few MB; the file is complete and durable only after `close`.
 
     Raises StorageError for whatever the disk refuses.
     """
@@ -38,6 +40,8 @@ class PartWriter:
         self.path = path
         self.schema = schema
         self.rows = 0
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_bytes = 0
         dictionary = [name for name in _DICTIONARY if name in schema.names]
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -70,7 +74,7 @@ class PartWriter:
                 self._file.close()
 
     def write_columns(self, columns: Mapping[str, Sequence[Any]], known: Arrays | None = None) -> None:
-        """Write columns of equal length as one row group; one that is missing is all null.
+        """Write columns of equal length; one that is missing is all null.
 
         `known` remembers arrays, for tables that share columns.
         """
@@ -80,15 +84,25 @@ class PartWriter:
         self.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Write a batch of this schema as one row group."""
+        """Write a batch of this schema; a row group is written once enough of them have come."""
+        self._waiting.append(batch)
+        self._waiting_bytes += batch.nbytes
+        self.rows += batch.num_rows
+        if self._waiting_bytes >= _ROW_GROUP_BYTES:
+            self._write_row_group()
+
+    def _write_row_group(self) -> None:
+        batches, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        table = pa.Table.from_batches(batches, self.schema)
         try:
-            self._writer.write_batch(batch)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         except OSError as error:
             raise _storage_error(self.path, error) from error
-        self.rows += batch.num_rows
 
     def close(self) -> None:
-        """Write the footer and fsync."""
+        """Write what waits and the footer, and fsync."""
+        if self._waiting:
+            self._write_row_group()
         try:
             self._writer.close()
             self._file.close()

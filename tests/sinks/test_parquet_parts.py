@@ -27,7 +27,8 @@ def columns_of(rows: Sequence[tuple[Any, ...]]) -> dict[str, Sequence[Any]]:
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Path:
+def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("runner.sinks.parts._ROW_GROUP_BYTES", 100)
     path = tmp_path / "part-000001.parquet"
     with PartWriter(path, SCHEMA) as writer:
         writer.write_columns(columns_of(ROWS[:100]))
@@ -42,6 +43,15 @@ def test_rows_come_back_group_by_group(part: Path) -> None:
     assert [tuple(row.values()) for group in groups for row in group.to_pylist()] == ROWS
     assert verify_part(part) == 200
     assert [group.schema.names for group in read_row_groups(part, ["n"])] == [["n"], ["n"]]
+
+
+def test_rows_wait_for_a_row_group_that_is_worth_it(tmp_path: Path) -> None:
+    path = tmp_path / "part-000001.parquet"
+    with PartWriter(path, SCHEMA) as writer:
+        for start in range(0, 200, 20):
+            writer.write_columns(columns_of(ROWS[start : start + 20]))
+    assert pq.read_metadata(path).num_row_groups == 1
+    assert [tuple(row.values()) for row in pq.read_table(path).to_pylist()] == ROWS
 
 
 def test_a_part_is_private_and_has_page_checksums(part: Path) -> None:
