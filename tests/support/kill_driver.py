@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import runner.__main__ as program
 from runner import crash_points, durable
 from runner.pipeline import groupcommit, sealing
+from runner.sinks import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +78,8 @@ def _carry_out(job: Job) -> None:
     if job.segment_bytes is not None:
         groupcommit._SEGMENT_BYTES = job.segment_bytes  # small ones, so that sealing is met often
     if job.group_rows is not None:
-        sealing._GROUP_ROWS = job.group_rows
+        sealing._GROUP_FRAMES = job.group_rows
+        parts._ROW_GROUP_BYTES = 1
     if job.fail_sync_at is not None:
         setattr(durable, "sync_data", _failing_sync(job.fail_sync_at))  # noqa: B010 - a function is no variable to mypy
     if job.refuse:
