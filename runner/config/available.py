@@ -27,12 +27,10 @@ def _model(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
     request = config.request
-    if request.endpoint in ("embeddings", "loglikelihood"):
+    if request.endpoint == "loglikelihood":
         yield "request.endpoint", f"the endpoint {request.endpoint}"
     if request.stream:
         yield "request.stream", "streaming"
-    if request.batch_size != "auto":
-        yield "request.batch_size", "a fixed batch size"
     if request.on_truncated != "keep":
         yield "request.on_truncated", "asking again after a truncated answer"
     if request.max_tokens_cap is not None:

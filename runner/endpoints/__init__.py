@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.endpoints import chat, completions, responses
+from runner.endpoints import chat, completions, embeddings, responses
 from runner.endpoints.omission import find_omission
 from runner.endpoints.template import Template, compile_template, join_fields
 from runner.endpoints.usage import count_tokens, read_usage
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runner.errors import RequestError
-    from runner.records import Parsed
+    from runner.records import Parsed, Usage
 
 __all__ = [
     "ENDPOINTS",
     "Endpoint",
+    "Packable",
     "Template",
     "compile_template",
     "count_tokens",
@@ -26,6 +27,18 @@ __all__ = [
     "join_fields",
     "read_usage",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Packable:
+    """That one request may hold the inputs of several samples, as an array at the endpoint's `field`.
+
+    `by_default` says whether it does unless the config wants it; `encoding` is a field and its value that are asked for
+    unless the config says otherwise, and left out where the server refuses them.
+    """
+
+    by_default: bool
+    encoding: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,9 @@ class Endpoint:
     A body is made by `compose(content, parameters)`, where the content is what stands at `request.<content>` in a
     config and at `field` in the body, and, once rendered, by `finish(body)`, if there is one. `longest_answer(body)` is
     the most tokens of one answer, null where that is open. `batch_url` is the URL of OpenAI Batch lines of this shape.
-    `fixed_choices` says that parameters alone decide how many answers a body asks for, whatever its content.
+    `fixed_choices` says that parameters alone decide how many answers a body asks for, whatever its content. `packable`
+    is null where each sample is a request of its own. `glance(body bytes)` returns the token counts of a body that is
+    plainly an answer, and spares parsing it to find that out.
     """
 
     name: str
@@ -56,6 +71,8 @@ class Endpoint:
     field: str = "messages"
     batch_url: str | None = None
     fixed_choices: bool = True
+    packable: Packable | None = None
+    glance: Callable[[bytes], Usage | None] | None = None
 
 
 # A new API shape is one module and one entry here.
@@ -92,6 +109,24 @@ ENDPOINTS: dict[str, Endpoint] = {
         field="prompt",
         fixed_choices=False,
         batch_url="/v1/completions",
+        packable=Packable(by_default=False),
+    ),
+    "embeddings": Endpoint(
+        "embeddings",
+        embeddings.PATH,
+        embeddings.choices_wanted,
+        embeddings.reserve_tokens,
+        embeddings.find_problem,
+        embeddings.parse,
+        compose=embeddings.compose,
+        longest_answer=embeddings.longest_answer,
+        asks_for_logprobs=embeddings.asks_for_logprobs,
+        content="input",
+        field="input",
+        fixed_choices=False,
+        batch_url="/v1/embeddings",
+        packable=Packable(by_default=True, encoding=embeddings.ENCODING),
+        glance=embeddings.glance,
     ),
     "responses": Endpoint(
         "responses",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from runner.endpoints import Endpoint, Template
+    from runner.pipeline.loose import Packing
 
 _MISSING = {"evalrunner": "no such column"}
 _MOST_SHAPES = 4096
@@ -35,7 +36,8 @@ class RequestPlan:
 
     `id_column` null means that a row's id is a hash of the columns the templates use; `kept` null keeps all columns.
     `fixed` is all of a request's body that is the same for every row, null where only the whole body tells how many
-    choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is.
+    choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is. `packing` is
+    null where every sample is a request of its own; it enters no key and no digest.
     """
 
     endpoint: Endpoint
@@ -49,6 +51,7 @@ class RequestPlan:
     repeats: int
     ready_made: bool = False
     request_digest: bytes = field(default=b"")
+    packing: Packing | None = None
 
     def identified(self, request: Any) -> RequestPlan:
         """Return the plan with the digest of the request's config, which every row digest covers."""
@@ -189,9 +192,7 @@ class RequestBuilder:
         self._plan = plan
         self._encode = plan.template.encoder()
         self._fixed_choices = None if plan.fixed is None else plan.endpoint.choices_wanted(plan.fixed)
-        model = None if plan.ready_made else plan.model
-        rests = (orjson.dumps([repeat, plan.endpoint.name, model])[1:] for repeat in range(plan.repeats))
-        self._key_rests = [b"," + rest for rest in rests]
+        self._key_rests = key_endings(plan)
 
     def build(self, row: Row) -> list[Request]:
         """Return the requests of one row, one for each repeat. Raises TemplateError when a template fails for it."""
@@ -215,6 +216,13 @@ class RequestBuilder:
             reserve = plan.endpoint.reserve_tokens(body, len(encoded))
             requests.append(Request(key, plan.path, encoded, (case,), wanted, reserve))
         return requests
+
+
+def key_endings(plan: RequestPlan) -> list[bytes]:
+    """Return what stands in a key's text between the sample's id and the body, for each repeat."""
+    model = None if plan.ready_made else plan.model
+    rests = (orjson.dumps([repeat, plan.endpoint.name, model])[1:] for repeat in range(plan.repeats))
+    return [b"," + rest for rest in rests]
 
 
 def _bodies(body: Mapping[str, Any], repeats: int) -> list[bytes]:

@@ -12,6 +12,8 @@ from runner.endpoints import ENDPOINTS, Template, compile_template, join_fields
 from runner.engines import locate_embedded
 from runner.errors import ConfigError, DatasetError, EngineError, Problem, TemplateError, UsageError
 from runner.pipeline.fingerprint import RequestPlan
+from runner.pipeline.loose import Packing
+from runner.pipeline.packing import limits_of
 from runner.pipeline.rows import Price
 from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
 from runner.redaction import Redactor
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _MISSING_CONTENT = {
     "messages": ("the messages to send", "messages: [{role: user, content: '{{ question }}'}]"),
     "prompt": ("the text to go on from", "prompt: '{{ question }}'"),
+    "input": ("the text to embed", "input: '{{ text }}'"),
 }
 
 
@@ -127,8 +130,17 @@ def _template_plan(config: RunConfig) -> RequestPlan:
         target_column=config.dataset.target,
         kept=kept,
         repeats=request.repeats,
+        packing=_packing(config, endpoint, fields),
     )
     return plan.identified(body)
+
+
+def _packing(config: RunConfig, endpoint: Endpoint, fields: Mapping[str, Template]) -> Packing | None:
+    limits = limits_of(config, endpoint)
+    if limits is None:
+        return None
+    others = {key: template for key, template in fields.items() if key != endpoint.field}
+    return Packing(limits, fields[endpoint.field], others)
 
 
 def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
@@ -219,6 +231,9 @@ def _suggest(name: str, columns: set[str]) -> str:
 def price_of(config: RunConfig) -> Price | None:
     """Return the model's price, null where it is not wholly known."""
     price = config.model.price
-    if price is None or price.input_per_million is None or price.output_per_million is None:
+    if price is None or price.input_per_million is None:
         return None
-    return Price(price.input_per_million, price.output_per_million, price.cached_input_per_million)
+    output = price.output_per_million
+    if output is None and config.request.endpoint == "embeddings":
+        output = 0.0  # a vector takes no tokens
+    return None if output is None else Price(price.input_per_million, output, price.cached_input_per_million)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,12 +18,14 @@ from runner.pipeline.fingerprint import (
     occurrence_digest,
     row_digest,
 )
+from runner.pipeline.loose import LooseBuilder
+from runner.pipeline.packing import Loose, Packer
 from runner.pipeline.scan import BadPlace, bad_row_digest
 from runner.readers import BadRow, read_batches
 from runner.records import SkippedRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from runner.pipeline.rowindex import RowIndex
     from runner.pipeline.todo import Todo
     from runner.records import Request
+
+    Made = Request | SkippedRow | Loose
 
 # How many shuffled rows are held at once: more rows, more memory; fewer, more passes over the file.
 _SHUFFLED_ROWS = 16_384
@@ -51,7 +55,24 @@ class Production:
 
 
 def produce(production: Production) -> Iterator[list[Request | SkippedRow]]:
-    """Yield requests and skipped rows in batches. Raises DatasetError when the dataset changed under the run."""
+    """Yield requests and skipped rows in batches. Raises DatasetError when the dataset changed under the run.
+
+    Where requests hold several samples, only what is left to do is packed.
+    """
+    packing = production.plan.packing
+    packer = None if packing is None else Packer(packing.limits)
+    for made in _made(production):
+        loose = [one for one in made if isinstance(one, Loose)]
+        if not loose or packer is None:
+            yield cast("list[Request | SkippedRow]", made)
+        elif ready := [one for one in made if not isinstance(one, Loose)] + packer.add(loose):
+            yield ready
+    if packer is not None and (left := packer.flush()):
+        yield [*left]
+
+
+def _made(production: Production) -> Iterator[list[Made]]:
+    """Yield what is left to do, a batch at a time, in dataset order or shuffled."""
     if production.shuffle_seed is None:
         yield from _in_order(production, production.todo.wanted)
         return
@@ -98,12 +119,12 @@ def rows_as_requests(production: Production, wanted: NDArray[np.bool_]) -> Itera
                     yield from build(Row(row, content, carry, occurrence))
 
 
-def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[list[Request | SkippedRow]]:
-    read, build = RowReader(production.plan).read, RequestBuilder(production.plan).build
+def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[list[Made]]:
+    read, build = RowReader(production.plan).read, _builder(production.plan)
     done, index = production.todo.done, production.index
     untouched = not done.any()
     for batch in read_batches(production.paths, wanted=wanted):
-        made: list[Request | SkippedRow] = []
+        made: list[Made] = []
         numbers: list[int] = []
         for number, line, row in zip(batch.numbers, batch.lines, batch.rows, strict=True):
             content = None
@@ -119,11 +140,16 @@ def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[lis
         yield _without_known(production, made, numbers)
 
 
-def _left(requests: list[Request], done: NDArray[np.bool_]) -> list[Request]:
-    return [request for request in requests if not done[request.cases[0].repeat]]
+def _builder(plan: RequestPlan) -> Callable[[Row], Sequence[Request | Loose]]:
+    return RequestBuilder(plan).build if plan.packing is None else LooseBuilder(plan, plan.packing).build
 
 
-def _skipped(production: Production, place: BadPlace, number: int, content: bytes | None) -> list[Request | SkippedRow]:
+def _left(made: Sequence[Request | Loose], done: NDArray[np.bool_]) -> list[Request | Loose]:
+    cases = (one.case if isinstance(one, Loose) else one.cases[0] for one in made)
+    return [one for one, case in zip(made, cases, strict=True) if not done[case.repeat]]
+
+
+def _skipped(production: Production, place: BadPlace, number: int, content: bytes | None) -> list[SkippedRow]:
     if not production.skip_bad_rows:
         raise DatasetError(f"{place.source}: {place.reason}", hint="dataset.on_bad_row: skip leaves such rows out")
     if production.todo.done[number, 0]:
@@ -136,9 +162,7 @@ def _skipped(production: Production, place: BadPlace, number: int, content: byte
     return [SkippedRow(key, place.source, digest, place.reason)]
 
 
-def _without_known(
-    production: Production, made: list[Request | SkippedRow], numbers: list[int]
-) -> list[Request | SkippedRow]:
+def _without_known(production: Production, made: list[Made], numbers: list[int]) -> list[Made]:
     """Leave out requests that are answered already although their row's other values changed."""
     todo = production.todo
     if not len(todo.known_keys) or not made:

@@ -20,6 +20,7 @@ from runner.simulate.forms import plain
 from runner.simulate.replies import json_reply
 from runner.simulate.spoils import SPOILS
 from runner.simulate.variants import VARIANTS
+from runner.simulate.vectors import VECTOR_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,8 @@ NO_FAULT = "ok"
 DELIVERIES = frozenset(
     {"reset", "disconnect", "cut", "cut_chunked", "hang", "drip", "keepalive_close", "idle_close"},
 )
-KINDS = frozenset(FAILURES) | frozenset(VARIANTS) | frozenset(SPOILS) | DELIVERIES
+# Those of vectors are for embeddings; they change nothing elsewhere.
+KINDS = frozenset(FAILURES) | frozenset(VARIANTS) | frozenset(SPOILS) | frozenset(VECTOR_FAULTS) | DELIVERIES
 # 200s that hold nothing a client could keep; they count as no answer in the ledger and against the quota.
 ANSWERLESS = frozenset(
     {"empty_200", "html_200", "garbage_json", "null_json", "error_in_200", "sse_200", "no_choices"},

@@ -7,6 +7,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # zstd at its fastest: a run is bought once and read many times, yet sealing runs beside the requests.
 _COMPRESSION_LEVEL = 1
 # Text columns of model output hardly repeat; dictionaries for them cost time and save nothing.
+_FLOAT_LISTS = pa.list_(pa.float32())
+_NO_VECTOR = np.empty(0, np.float32)
 _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "served_model", "server", "target"]
 
 
@@ -102,8 +105,23 @@ def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType, known: A
         return pa.nulls(count, kind)
     found = known.get((id(values), kind))
     if found is None:
-        found = known[id(values), kind] = (pa.array(values, kind), values)  # which keeps the id from being given away
+        made = _float_lists(values, kind) if kind == _FLOAT_LISTS else pa.array(values, kind)
+        found = known[id(values), kind] = (made, values)  # which keeps the id from being given away
     return found[0]
+
+
+def _float_lists(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return vectors as one array: their buffers joined, no number made an object; NaN in one of them is null."""
+    if not any(isinstance(value, np.ndarray) for value in values):
+        return pa.array(values, kind)
+    vectors = [_NO_VECTOR if value is None else np.asarray(value, dtype=np.float32) for value in values]
+    offsets = np.zeros(len(vectors) + 1, np.int32)
+    np.cumsum([len(vector) for vector in vectors], out=offsets[1:])
+    joined = np.concatenate(vectors)
+    numbers = pa.array(joined, kind.value_type, from_pandas=bool(np.isnan(joined).any()))
+    missing = np.array([value is None for value in values])
+    mask = pa.array(missing) if missing.any() else None
+    return pa.ListArray.from_arrays(pa.array(offsets), numbers, type=kind, mask=mask)
 
 
 def file_crc32(path: Path) -> tuple[int, int]:

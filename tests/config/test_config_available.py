@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("changes", "where", "message"),
     [
-        ({"request.endpoint": "embeddings"}, "request.endpoint", "the endpoint embeddings"),
         ({"request.endpoint": "loglikelihood"}, "request.endpoint", "the endpoint loglikelihood"),
         ({"request.stream": True}, "request.stream", "streaming"),
-        ({"request.batch_size": 4}, "request.batch_size", "a fixed batch size"),
         ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
         ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
         ({"request.retrieval.knowledge_base": "kb"}, "request.retrieval.knowledge_base", "retrieval"),
@@ -55,6 +53,8 @@ def test_what_does_not_exist_yet_is_named(
         {"request.repeats": 5},
         {"request.on_unsupported": "fail"},
         {"request.endpoint": "completions", "request.prompt": "{{ question }}"},
+        {"request.endpoint": "embeddings", "request.input": "{{ question }}"},
+        {"request.endpoint": "completions", "request.prompt": "{{ question }}", "request.batch_size": 4},
         {"request.endpoint": "logprobs"},
         {"request.endpoint": "responses"},
         {"model.path": "/logits"},
