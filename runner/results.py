@@ -60,29 +60,23 @@ def load_embeddings(run_dir: str | Path) -> tuple[list[str], NDArray[np.float32]
     """
     folder = RunFolder(Path(run_dir))
     parts = _parts(folder, "responses")
-    rows, dimension = 0, None
-    for batch in _vector_batches(parts):
-        rows += batch.num_rows
-        if dimension is None and batch.num_rows:
-            dimension = len(batch.column("embedding")[0])
+    rows = sum(pq.read_metadata(part).num_rows for part in parts)
     ids: list[str] = []
-    matrix = np.empty((rows, dimension or 0), dtype=np.float32)
-    filled = 0
+    matrix = np.empty((0, 0), dtype=np.float32)
     for batch in _vector_batches(parts):
         vectors = batch.column("embedding")
-        fits = vectors.value_lengths().to_numpy(zero_copy_only=False) == dimension
+        if not ids and batch.num_rows:  # room for all rows: what is not filled takes no memory
+            matrix = np.empty((rows, len(vectors[0])), dtype=np.float32)
+        fits = vectors.value_lengths().to_numpy(zero_copy_only=False) == matrix.shape[1]
         if not fits.all():
             batch = batch.filter(fits)  # noqa: PLW2901 - what is left of it
-            vectors = batch.column("embedding")
-        count = min(batch.num_rows, rows - filled)  # a run that goes on may have more by now
-        values = vectors.flatten().to_numpy(zero_copy_only=False)[: count * matrix.shape[1]]
-        matrix[filled : filled + count] = values.reshape(count, -1) if count else values.reshape(0, matrix.shape[1])
-        ids += batch.column("sample_id").to_pylist()[:count]
-        filled += count
-    left_out = sum(pq.read_metadata(part).num_rows for part in parts) - filled
-    if left_out > 0:
+        values = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+        matrix[len(ids) : len(ids) + batch.num_rows] = values.reshape(batch.num_rows, matrix.shape[1])
+        ids += batch.column("sample_id").to_pylist()
+    left_out = rows - len(ids)
+    if left_out:
         warnings.warn(f"{folder.root}: {left_out} rows have no vector and are left out", stacklevel=2)
-    return ids, matrix[:filled]
+    return ids, matrix[: len(ids)]
 
 
 def _vector_batches(parts: Sequence[str]) -> Iterator[pa.RecordBatch]:
