@@ -17,7 +17,7 @@ from runner.readers import check_batch_row, is_batch_row
 from runner.records import Case, Request, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from runner.endpoints import Endpoint, Template
     from runner.pipeline.loose import Packing
@@ -92,6 +92,29 @@ class RowReader:
         except TypeError:
             return json_bytes(picked), crc32(json_bytes(shape.pick_rest(values)), shape.seed)
 
+    def read_all(self, rows: Sequence[Any]) -> tuple[list[bytes], list[int]] | None:
+        """Return contents and carries of rows that all have the same columns and values; else null: `read` tells why.
+
+        The same as `read` gives for each, in half the time.
+        """
+        if self._plan.ready_made or set(map(type, rows)) != {dict}:
+            return None
+        columns = tuple(rows[0])
+        shape = self._shapes.get(columns) or self._add_shape(columns)
+        if shape.missing or set(map(len, rows)) != {len(columns)}:
+            return None
+        # As many columns as the first, and all that are picked: the same ones, where all of them are picked.
+        if self._carried is not None and any(row.keys() != rows[0].keys() for row in rows):
+            return None
+        try:
+            picked = _columns_of(rows, self._used)
+            if any(None in values for values in picked):
+                return None
+            rest, seed = _columns_of(rows, shape.rest), shape.seed
+            return list(map(dumps, picked)), [crc32(text, seed) for text in map(dumps, rest)]
+        except (KeyError, TypeError):
+            return None
+
     def _add_shape(self, columns: tuple[str, ...]) -> _Shape:
         if len(self._shapes) >= _MOST_SHAPES:
             self._shapes.clear()
@@ -99,6 +122,7 @@ class RowReader:
         rest = sorted(name for name in columns if name not in used and (self._carried is None or name in self._carried))
         shape = _Shape(
             pick_used=_picker(self._used, columns),
+            rest=tuple(rest),
             pick_rest=_picker(tuple(rest), columns),
             seed=crc32("\0".join(rest).encode("utf-8", "replace")),
             missing=tuple(name for name in self._used if name not in columns),
@@ -119,9 +143,10 @@ class RowReader:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What depends on a row's columns alone: `seed` stands for the names of what rides along."""
+    """What depends on a row's columns alone: `rest` is what rides along, `seed` stands for its names."""
 
     pick_used: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    rest: tuple[str, ...]
     pick_rest: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     seed: int
     missing: tuple[str, ...]
@@ -130,6 +155,12 @@ class _Shape:
 def row_digest(plan: RequestPlan, content: bytes) -> bytes:
     """Return the 16-byte digest of a row's request values under this plan."""
     return blake2b(plan.request_digest + content, digest_size=16).digest()
+
+
+def row_digests(plan: RequestPlan, contents: Sequence[bytes]) -> list[bytes]:
+    """Return the digests of rows by their contents."""
+    prefix = plan.request_digest
+    return [blake2b(prefix + content, digest_size=16).digest() for content in contents]
 
 
 def occurrence_digest(digest: bytes, occurrence: int) -> bytes:
@@ -161,6 +192,16 @@ def kept_columns(plan: RequestPlan, values: Mapping[str, Any]) -> bytes:
     if plan.kept is None:
         return json_bytes(values)
     return json_bytes({name: values[name] for name in plan.kept if name in values})
+
+
+def kept_columns_of(plan: RequestPlan, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """Return `kept_columns` of some rows."""
+    if plan.kept is None and not plan.ready_made:
+        try:
+            return list(map(dumps, rows))
+        except TypeError:  # an integer that orjson refuses
+            pass
+    return [kept_columns(plan, row) for row in rows]
 
 
 def target_text(plan: RequestPlan, values: Mapping[str, Any]) -> str | None:
@@ -250,6 +291,13 @@ def _picker(names: tuple[str, ...], columns: tuple[str, ...]) -> Callable[[Mappi
     if len(names) > 1:
         return itemgetter(*names)
     return (lambda values: (values[names[0]],)) if names else (lambda _: ())
+
+
+def _columns_of(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    """Return the values of some columns, a tuple for each row."""
+    if not names:
+        return [()] * len(rows)
+    return list(zip(*(map(itemgetter(name), rows) for name in names), strict=True))
 
 
 def _describe(value: Any) -> str:

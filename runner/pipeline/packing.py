@@ -7,13 +7,14 @@ travel. A pack of one sample is that sample's own request, but for the encoding 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from runner.digest import digest128
 from runner.records import Request, value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from runner.config import RunConfig
     from runner.endpoints import Endpoint
@@ -41,18 +42,13 @@ class PackLimits:
 
 @value
 class Loose:
-    """A case that can share a request: its input as JSON, and what stands around it."""
+    """Cases that can share requests: their inputs as JSON, and what stands around each of them, the same for all."""
 
-    case: Case
-    content: bytes
+    cases: list[Case]
+    contents: list[bytes]
     path: str
     choices: int
     wrapping: Wrapping
-
-    @property
-    def key(self) -> bytes:
-        """The case's key."""
-        return self.case.key
 
 
 def limits_of(config: RunConfig, endpoint: Endpoint) -> PackLimits | None:
@@ -89,33 +85,52 @@ class Packer:
 
     def __init__(self, limits: PackLimits) -> None:
         self._limits = limits
-        self._open: dict[tuple[Wrapping, bool], _Open] = {}
+        self._open: dict[tuple[Wrapping, bytes], _Open] = {}
 
-    def add(self, loose: Iterable[Loose]) -> list[Request]:
+    def add(self, loose: Loose) -> list[Request]:
         """Take in some cases and return the packs that are ready to go."""
-        limits, ready = self._limits, []
-        for one in loose:
-            content = one.content
-            is_text = content[:1] == b'"'
-            tokens, size = count_tokens(content), len(content) + 1
-            kind = (one.wrapping, is_text)
-            pack = self._open.get(kind)
-            if pack is not None and (
-                pack.tokens + tokens > limits.tokens or pack.size_bytes + size > limits.size_bytes
-            ):
-                ready.append(_close(self._open.pop(kind)))
-                pack = None
-            if pack is None:
-                if len(self._open) >= _MOST_OPEN:
-                    ready.append(_close(self._open.pop(next(iter(self._open)))))
-                pack = self._open[kind] = _Open(one, [], [])
-            pack.cases.append(one.case)
-            pack.contents.append(content)
-            pack.tokens += tokens
-            pack.size_bytes += size
-            if len(pack.cases) >= limits.inputs:
-                ready.append(_close(self._open.pop(kind)))
+        kinds = {content[:1] for content in loose.contents}
+        if len(kinds) == 1:
+            return self._add_alike(loose, kinds.pop())
+        ready = []
+        for kind in sorted(kinds):  # texts and token ids never share an array
+            chosen = [content[:1] == kind for content in loose.contents]
+            cases, contents = list(compress(loose.cases, chosen)), list(compress(loose.contents, chosen))
+            ready += self._add_alike(replace(loose, cases=cases, contents=contents), kind)
         return ready
+
+    def _add_alike(self, loose: Loose, kind: bytes) -> list[Request]:
+        ready: list[Request] = []
+        sizes = [len(content) + 1 for content in loose.contents]
+        tokens = list(map(count_tokens, loose.contents))
+        start = 0
+        while start < len(sizes):
+            pack, end = self._pack_of(loose, kind, ready), start
+            count, size_bytes, total = len(pack.cases), pack.size_bytes, pack.tokens
+            limits = self._limits
+            while end < len(sizes) and count < limits.inputs:
+                size_bytes += sizes[end]
+                total += tokens[end]
+                if (size_bytes > limits.size_bytes or total > limits.tokens) and count:
+                    break
+                count += 1
+                end += 1
+            pack.cases += loose.cases[start:end]
+            pack.contents += loose.contents[start:end]
+            pack.size_bytes += sum(sizes[start:end])
+            pack.tokens += sum(tokens[start:end])
+            if end < len(sizes) or count == limits.inputs:
+                ready.append(_close(self._open.pop((loose.wrapping, kind))))
+            start = end
+        return ready
+
+    def _pack_of(self, loose: Loose, kind: bytes, ready: list[Request]) -> _Open:
+        pack = self._open.get((loose.wrapping, kind))
+        if pack is None:
+            if len(self._open) >= _MOST_OPEN:
+                ready.append(_close(self._open.pop(next(iter(self._open)))))
+            pack = self._open[loose.wrapping, kind] = _Open(loose, [], [])
+        return pack
 
     def flush(self) -> list[Request]:
         """Return what is left."""

@@ -34,10 +34,11 @@ Arrays: TypeAlias = "dict[tuple[int, pa.DataType], tuple[pa.Array, Sequence[Any]
 class PartWriter:
     """Writes one part, row group by row group; the file is complete and durable only after `close`.
 
-    Raises StorageError for whatever the disk refuses.
+    `light` compresses with snappy: vectors and their base64 hardly get smaller, and trying costs more than all the rest
+    of writing them. Raises StorageError for whatever the disk refuses.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, light: bool = False) -> None:
         self.path = path
         self.schema = schema
         self.rows = 0
@@ -48,8 +49,8 @@ class PartWriter:
             self._writer = pq.ParquetWriter(
                 self._file,
                 schema,
-                compression="zstd",
-                compression_level=_COMPRESSION_LEVEL,
+                compression="snappy" if light else "zstd",
+                compression_level=None if light else _COMPRESSION_LEVEL,
                 use_dictionary=dictionary or False,
                 write_page_checksum=True,
                 write_statistics=dictionary or False,
