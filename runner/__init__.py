@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from runner.api import arun, run
     from runner.errors import RunnerError
     from runner.pipeline import RunSummary
-    from runner.results import load
+    from runner.results import load, load_embeddings
 
-__all__ = ["RunSummary", "RunnerError", "arun", "load", "run"]
+__all__ = ["RunSummary", "RunnerError", "arun", "load", "load_embeddings", "run"]
 
 # Loaded on first use: a run needs no pandas, and loading results needs no HTTP client.
 _HOMES = {
@@ -24,6 +24,7 @@ _HOMES = {
     "RunnerError": "runner.errors",
     "arun": "runner.api",
     "load": "runner.results",
+    "load_embeddings": "runner.results",
     "run": "runner.api",
 }
 

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 _T = TypeVar("_T")
 
 
@@ -26,7 +29,8 @@ class Case:
     """One sample × repeat: what a `key` stands for, with everything its output rows need besides the answer.
 
     `key` is 16 bytes; `row_digest` (16 bytes) covers the values the request uses, `carry_digest` (unsigned 32 bit)
-    the target and the kept columns. `columns` is the JSON object of the kept columns.
+    the target and the kept columns. `columns` is the JSON object of the kept columns. `input_bytes` is how many bytes
+    of the body are this case's own input, where a request may hold those of several cases; else 0.
     """
 
     key: bytes
@@ -36,6 +40,21 @@ class Case:
     carry_digest: int
     target: str | None
     columns: bytes
+    input_bytes: int = 0
+
+
+@value
+class Wrapping:
+    """What stands around the inputs of a body that can hold several: JSON `before` and `after` them.
+
+    `plain` is `before` without the encoding that is asked for by default, null where none is. `answer_tokens` is the
+    most tokens that all answers to one input may have.
+    """
+
+    before: bytes
+    after: bytes
+    plain: bytes | None = None
+    answer_tokens: int = 0
 
 
 @value
@@ -44,6 +63,7 @@ class Request:
 
     `reserve_tokens` is the estimate that the token limit is charged with before the answer's own count is known.
     `stream` says that the body asks for a stream.
+    `wrapping` is set where the request can be taken apart: its body is the wrapping around its cases' inputs.
     """
 
     key: bytes
@@ -53,6 +73,7 @@ class Request:
     choices: int
     reserve_tokens: int
     stream: bool = False
+    wrapping: Wrapping | None = None
 
 
 @value
@@ -110,7 +131,11 @@ class Retrieved:
 
 @value
 class Output:
-    """One choice of one case as columns: `status` is ok, truncated, refused, content_filter or failed."""
+    """One choice of one case as columns: `status` is ok, truncated, refused, content_filter or failed.
+
+    `embedding` is a float32 vector; a value that is not finite stands in it as NaN and becomes null. `note` is what is
+    odd about this output alone.
+    """
 
     choice: int
     status: str
@@ -124,6 +149,8 @@ class Output:
     error_kind: str | None = None
     error_message: str | None = None
     retrieved: list[Retrieved] | None = None
+    embedding: NDArray[np.float32] | None = None
+    note: str | None = None
 
 
 @value

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from runner.errors import RunFolderError
 from runner.folder.layout import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 _RAW_COLUMNS = ("request", "response")
 
@@ -42,15 +46,64 @@ def load(run_dir: str | Path, columns: Sequence[str] | None = None) -> pd.DataFr
     return joined[list(columns or joined.columns)]
 
 
+def load_embeddings(run_dir: str | Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Load the vectors of a run: sample ids, and a float32 matrix [n, d] with the vector of `ids[i]` in row i.
+
+    One row for each row of `responses` with status ok and a vector, in the order of the parts and of the rows in them:
+    that in which the answers came, the same at every call for a run that is not being continued. An id stands there
+    once for each repeat and each input (choice) of its sample, in the order of (repeat, choice) within one answer.
+    Rows without a vector (failed, refused, skipped) are left out, and a warning says how many; so is a row whose vector
+    has another length than the first. A value that was not finite is NaN. Without any vector the matrix is [0, 0].
+
+    Works at any moment of a run. Memory: the matrix, the ids, and one row group of a part at a time. Raises
+    RunFolderError for a folder that is no run.
+    """
+    folder = RunFolder(Path(run_dir))
+    parts = _parts(folder, "responses")
+    rows = sum(pq.read_metadata(part).num_rows for part in parts)
+    ids: list[str] = []
+    matrix = np.empty((0, 0), dtype=np.float32)
+    for batch in _vector_batches(parts):
+        vectors = batch.column("embedding")
+        if not ids and batch.num_rows:  # room for all rows: what is not filled takes no memory
+            matrix = np.empty((rows, len(vectors[0])), dtype=np.float32)
+        fits = vectors.value_lengths().to_numpy(zero_copy_only=False) == matrix.shape[1]
+        if not fits.all():
+            batch = batch.filter(fits)  # noqa: PLW2901 - what is left of it
+        values = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+        matrix[len(ids) : len(ids) + batch.num_rows] = values.reshape(batch.num_rows, matrix.shape[1])
+        ids += batch.column("sample_id").to_pylist()
+    left_out = rows - len(ids)
+    if left_out:
+        warnings.warn(f"{folder.root}: {left_out} rows have no vector and are left out", stacklevel=2)
+    return ids, matrix[: len(ids)]
+
+
+def _vector_batches(parts: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield ids and vectors of the ok rows that have one, a row group at a time."""
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            for number in range(file.num_row_groups):
+                group = file.read_row_group(number, columns=["sample_id", "status", "embedding"], use_threads=False)
+                for batch in group.to_batches():
+                    statuses = batch.column("status").to_pylist()
+                    vectors = batch.column("embedding").is_valid().to_pylist()
+                    chosen = [status == "ok" and valid for status, valid in zip(statuses, vectors, strict=True)]
+                    yield batch if all(chosen) else batch.filter(np.array(chosen))
+
+
 def _table(folder: RunFolder, name: str) -> ds.Dataset:
-    path = folder.table(name)
-    parts = sorted(str(part) for part in path.glob("part-*.parquet"))
+    return ds.dataset(_parts(folder, name), format="parquet")
+
+
+def _parts(folder: RunFolder, name: str) -> list[str]:
+    parts = sorted(str(part) for part in folder.table(name).glob("part-*.parquet"))
     if not parts:
         raise RunFolderError(
             f"{folder.root}: no run to load here ({name}/ holds no part)",
             hint="`evalrunner status` lists the runs under outputs/",
         )
-    return ds.dataset(parts, format="parquet")
+    return parts
 
 
 def _check(columns: Sequence[str], schema: pa.Schema, folder: RunFolder) -> None:

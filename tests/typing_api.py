@@ -8,6 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
+import numpy as np
+import numpy.typing as npt
+
 import runner
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ def scripts() -> None:
     frame = runner.load(Path(summary.run_dir), columns=["key", "text"])
     rows: pd.DataFrame = frame
     rows.head()
+    ids, matrix = runner.load_embeddings(summary.run_dir)
+    assert_type(ids, list[str])
+    assert_type(matrix, npt.NDArray[np.float32])
 
 
 def configs_in_python() -> None:

@@ -1,10 +1,12 @@
-"""Owns the static answers: a chat completion of about half a kilobyte, and one with top log probabilities."""
+"""Owns the static answers: a chat completion of half a kilobyte, one with top log probabilities, and embeddings."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import random
+import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,14 +14,30 @@ if TYPE_CHECKING:
 
 _TOKENS = 16
 _TOP_LOGPROBS = 5
+DIMENSIONS = 256
+PACKED_INPUTS = 2048
 
 
 def write_bodies(folder: Path) -> None:
-    """Write `chat.json` and `chat_logprobs.json`; the same bytes each time."""
+    """Write all of them; the same bytes each time."""
     text = "The answer is 42. " * 12 + "#### 42"
     _write(folder / "chat.json", _completion(text, None))
     logprobs = {"content": [_entry(number) for number in range(_TOKENS)]}
     _write(folder / "chat_logprobs.json", _completion("".join(_token(number) for number in range(_TOKENS)), logprobs))
+    _write(folder / "embedding.json", _embeddings(1))
+    _write(folder / "embeddings.json", _embeddings(PACKED_INPUTS))
+
+
+def _embeddings(count: int) -> dict[str, Any]:
+    chance = random.Random(count)  # noqa: S311 - figures that compress as badly as real ones, the same in each run
+    vectors = ([chance.gauss(0, 1 / math.sqrt(DIMENSIONS)) for _ in range(DIMENSIONS)] for _ in range(count))
+    texts = (base64.b64encode(struct.pack(f"<{DIMENSIONS}f", *vector)).decode() for vector in vectors)
+    return {
+        "object": "list",
+        "data": [{"object": "embedding", "index": index, "embedding": text} for index, text in enumerate(texts)],
+        "model": "static",
+        "usage": {"prompt_tokens": 70 * count, "total_tokens": 70 * count},
+    }
 
 
 def _completion(text: str, logprobs: dict[str, Any] | None) -> dict[str, Any]:

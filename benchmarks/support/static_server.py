@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHAT = "/v1"
 CHAT_LOGPROBS = "/logprobs/v1"
+# One vector in each answer, and as many as a full pack has inputs.
+SINGLE_EMBEDDING, PACKED_EMBEDDINGS = "/single/v1", "/packed/v1"
 _TEMPLATE = Path(__file__).with_name("nginx.conf.in")
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"))
 _START_S = 10.0

@@ -32,15 +32,22 @@ def write_rows(path: Path, rows: int, first: int = 0) -> None:
 
 def write_config(path: Path, dataset: Path, base_url: str, params: dict[str, Any]) -> None:
     """Write the config of a run over `dataset` (JSON is YAML)."""
+    request = {"endpoint": "chat", "messages": [{"role": "user", "content": "{{ question }}"}], "params": params}
+    _write_config(path, dataset, base_url, request, {"max_in_flight": IN_FLIGHT})
+
+
+def write_embedding_config(path: Path, dataset: Path, base_url: str, batch_size: int | str) -> None:
+    """Write the config of a run that embeds each row of `dataset`, so many in a request."""
+    request = {"endpoint": "embeddings", "input": "{{ question }}", "batch_size": batch_size}
+    _write_config(path, dataset, base_url, request, {"max_in_flight": IN_FLIGHT if batch_size == 1 else "auto"})
+
+
+def _write_config(path: Path, dataset: Path, base_url: str, request: dict[str, Any], limits: dict[str, Any]) -> None:
     config = {
         "name": "benchmark",
         "dataset": {"path": str(dataset), "id": "id", "target": "answer"},
         "model": {"base_url": base_url, "name": MODEL},
-        "request": {
-            "endpoint": "chat",
-            "messages": [{"role": "user", "content": "{{ question }}"}],
-            "params": params,
-        },
-        "limits": {"max_in_flight": IN_FLIGHT},
+        "request": request,
+        "limits": limits,
     }
     path.write_text(json.dumps(config, indent=2), encoding="utf-8")

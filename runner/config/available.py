@@ -29,12 +29,15 @@ def _model(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
     request = config.request
-    if request.endpoint in ("embeddings", "loglikelihood"):
+    if request.endpoint == "loglikelihood":
         yield "request.endpoint", f"the endpoint {request.endpoint}"
     if request.stream and request.endpoint not in _STREAMED:
         yield "request.stream", f"streaming with the endpoint {request.endpoint}"
-    if request.batch_size != "auto":
-        yield "request.batch_size", "a fixed batch size"
+    several = request.batch_size not in ("auto", 1)
+    if several and request.stream:
+        yield "request.stream", "streaming with requests of several samples"
+    if several and config.model.adapter != "openai":
+        yield "request.batch_size", "requests of several samples with an adapter"
     if request.on_truncated != "keep":
         yield "request.on_truncated", "asking again after a truncated answer"
     if request.max_tokens_cap is not None:

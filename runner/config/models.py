@@ -136,7 +136,9 @@ class Request(_Section):
         default=None,
         description="For completions: a text, a list of texts, a list of token ids, or a list of such lists.",
     )
-    input: Any = Field(default=None, description="For embeddings: the input.")
+    input: Any = Field(
+        default=None, description="For embeddings: a text, or a list of token ids; a list of either is several inputs."
+    )
     context: Any = Field(default=None, description="For loglikelihood: the text that is given.")
     continuations: Any = Field(default=None, description="For loglikelihood: the texts whose likelihood is measured.")
     params: dict[str, Any] = Field(
@@ -148,7 +150,9 @@ class Request(_Section):
         default=1, ge=1, le=_INT32, description="Ask each sample this often; a params.seed is sent as seed + repeat."
     )
     batch_size: int | Literal["auto"] = Field(
-        default="auto", description="Inputs (or completions prompts) in one HTTP request, 1 or more; or `auto`."
+        default="auto",
+        description="Inputs of embeddings (or prompts of completions) in one HTTP request, 1 or more. `auto`: 2,048 "
+        "for embeddings, with 300,000 tokens and a megabyte at most; 1 for completions.",
     )
     timeout_s: Timeouts = Field(default=Timeouts(), description="Time limits of one attempt, in seconds.")
     on_unsupported: Literal["adapt", "fail"] = Field(

@@ -121,11 +121,23 @@ RESPONSES_PARAMS = {
     "user": Param((TEXT,)),
 }
 
+# Served by OpenAI, or by vLLM, TEI and infinity in addition.
+EMBEDDINGS_PARAMS = {
+    "dimensions": Param((WHOLE,), 1),
+    "encoding_format": Param((TEXT,)),
+    "user": Param((TEXT,)),
+    "add_special_tokens": Param((FLAG,), source=VLLM),
+    "normalize": Param((FLAG,), source=VLLM),
+    "priority": Param((WHOLE,), source=VLLM),
+    "truncate_prompt_tokens": Param((WHOLE,), -1, source=VLLM),
+}
+
 PARAMS = {
     "chat": CHAT_PARAMS,
     "logprobs": CHAT_PARAMS,
     "completions": COMPLETIONS_PARAMS,
     "responses": RESPONSES_PARAMS,
+    "embeddings": EMBEDDINGS_PARAMS,
 }
 
 # The run decides these; a second value in the body would break how answers are read or what identifies them.
@@ -133,6 +145,7 @@ _MESSAGES = {"messages": "request.messages", "model": "model.name", "stream": "r
 _OWN_KEYS = {
     "completions": {"prompt": "request.prompt", "model": "model.name", "stream": "request.stream"},
     "responses": {"input": "request.messages", "model": "model.name", "stream": "request.stream"},
+    "embeddings": {"input": "request.input", "model": "model.name"},
 }
 # What other descriptions of these APIs count among the parameters, and what the responses endpoint calls otherwise.
 _ELSEWHERE = {

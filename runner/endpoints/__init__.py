@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.endpoints import chat, completions, responses
+from runner.endpoints import chat, completions, embeddings, responses
 from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.completion_stream import COMPLETION_STREAM
 from runner.endpoints.omission import find_omission
@@ -25,6 +25,7 @@ __all__ = [
     "CHAT_STREAM",
     "ENDPOINTS",
     "Endpoint",
+    "Packable",
     "StreamShape",
     "Streamed",
     "Template",
@@ -36,6 +37,18 @@ __all__ = [
     "read_usage",
     "stream_body",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Packable:
+    """That one request may hold the inputs of several samples, as an array at the endpoint's `field`.
+
+    `by_default` says whether it does unless the config wants it; `encoding` is a field and its value that are asked for
+    unless the config says otherwise, and left out where the server refuses them.
+    """
+
+    by_default: bool
+    encoding: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,9 @@ class Endpoint:
     A body is made by `compose(content, parameters)`, where the content is what stands at `request.<content>` in a
     config and at `field` in the body, and, once rendered, by `finish(body)`, if there is one. `longest_answer(body)` is
     the most tokens of one answer, null where that is open. `batch_url` is the URL of OpenAI Batch lines of this shape.
-    `fixed_choices` says that parameters alone decide how many answers a body asks for, whatever its content.
+    `fixed_choices` says that parameters alone decide how many answers a body asks for, whatever its content. `packable`
+    is null where each sample is a request of its own. `glance(body bytes)` returns the token counts of a body that is
+    plainly an answer, and spares parsing it to find that out.
     """
 
     name: str
@@ -73,6 +88,8 @@ class Endpoint:
     refine: Callable[[RequestError, bytes], RequestError] | None = None
     error_in_body: Callable[[Any], RequestError | None] | None = None
     stream: StreamShape | None = None
+    packable: Packable | None = None
+    glance: Callable[[bytes], Usage | None] | None = None
 
 
 # A new API shape is one module and one entry here.
@@ -112,6 +129,24 @@ ENDPOINTS: dict[str, Endpoint] = {
         fixed_choices=False,
         batch_url="/v1/completions",
         stream=COMPLETION_STREAM,
+        packable=Packable(by_default=False),
+    ),
+    "embeddings": Endpoint(
+        "embeddings",
+        embeddings.PATH,
+        embeddings.choices_wanted,
+        embeddings.reserve_tokens,
+        embeddings.find_problem,
+        embeddings.parse,
+        compose=embeddings.compose,
+        longest_answer=embeddings.longest_answer,
+        asks_for_logprobs=embeddings.asks_for_logprobs,
+        content="input",
+        field="input",
+        fixed_choices=False,
+        batch_url="/v1/embeddings",
+        packable=Packable(by_default=True, encoding=embeddings.ENCODING),
+        glance=embeddings.glance,
     ),
     "responses": Endpoint(
         "responses",

@@ -60,6 +60,8 @@ class Template:
     def encoder(self) -> Callable[[Mapping[str, Any]], bytes]:
         """Return a function that gives a row's JSON. It raises TemplateError; TypeError for what JSON cannot hold."""
         pieces = self.pieces
+        if len(pieces) == 1 and not isinstance(pieces[0], bytes):
+            return pieces[0]
         return lambda values: b"".join([piece if isinstance(piece, bytes) else piece(values) for piece in pieces])
 
 

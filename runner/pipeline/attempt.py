@@ -106,6 +106,8 @@ def judge(endpoint: Endpoint, response: Response, *, answered_before: bool) -> O
             error = endpoint.refine(error, response.body)
         return Outcome(response, error)
     try:
+        if endpoint.glance is not None and (usage := endpoint.glance(response.body)) is not None:
+            return Outcome(response, None, usage)
         value, _ = loads(response.body)
     except NestingError:
         return Outcome(response, None)  # a whole answer that no parser reads: kept as it is, not bought again

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.pipeline.splitting import Family
     from runner.records import Request
     from runner.retry import History
 
@@ -20,7 +23,9 @@ class Pending:
     """A request on its way.
 
     Times are monotonic: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history` what it
-    has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send.
+    has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
+    of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
+    without.
     """
 
     request: Request
@@ -31,6 +36,20 @@ class Pending:
     history: History | None = None
     attempts: int = 0
     queued_s: float = 0.0
+    family: Family | None = None
+    whole: Request | None = None
+
+    def part(self, request: Request) -> Pending:
+        """Return a part of a pack on its own way: its waits and its deadline go on from the pack's."""
+        return Pending(
+            request,
+            self.created_at,
+            time.monotonic(),
+            first_sent_at=self.first_sent_at,
+            queued_before_s=self.queued_before_s,
+            queued_s=self.queued_s,
+            family=self.family,
+        )
 
 
 @dataclass(slots=True)
@@ -66,6 +85,14 @@ class Backlog:
     def postpone(self, pending: Pending, wait_s: float) -> None:
         """Let a row wait for its next attempt."""
         heapq.heappush(self._waiting, (time.monotonic() + wait_s, next(self._numbers), pending))
+        self._notify()
+
+    def spread(self, parts: Sequence[Pending], *, taken: int = 0) -> None:
+        """Let parts of one counted row go on at once; `taken` parts more are under way already."""
+        self._open_rows += len(parts) + taken - 1
+        now = time.monotonic()
+        for part in parts:
+            heapq.heappush(self._waiting, (now, next(self._numbers), part))
         self._notify()
 
     def end(self) -> None:

@@ -67,7 +67,8 @@ def encode_meta(record: Record, session: int, server: str) -> bytes:
 class Ended(NamedTuple):
     """How a request ended, as the journal's meta lists it; keys are hex texts, times UTC seconds.
 
-    `cases` lists (key, sample_id, repeat, row digest, carry, target, kept columns), `response` (http_status, headers,
+    `cases` lists (key, sample_id, repeat, row digest, carry, target, kept columns, input bytes; the last where requests
+    can hold several cases), `response` (http_status, headers,
     started_at, latency_s, first_token_s), `failure` (error_kind, message, http_status), `last` the fields of the last
     attempt in the order of `Attempt`.
     """
@@ -155,7 +156,7 @@ def attempt_fields(attempt: Attempt) -> list[Any]:
 
 
 def _case_fields(case: Case) -> list[Any]:
-    return [
+    fields = [
         case.key.hex(),
         case.sample_id,
         case.repeat,
@@ -164,6 +165,7 @@ def _case_fields(case: Case) -> list[Any]:
         case.target,
         orjson.Fragment(case.columns),
     ]
+    return [*fields, case.input_bytes] if case.input_bytes else fields
 
 
 def _attempt(fields: Sequence[Any]) -> Attempt:

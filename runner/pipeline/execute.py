@@ -21,11 +21,16 @@ from runner.pipeline.session import SessionPlan, run_session
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
+    from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.opening import OpenRun, RunOptions
     from runner.pipeline.session import SessionResult
     from runner.pipeline.summary import RunSummary
 from runner.pipeline.conclude import conclude
 from runner.pipeline.opening import open_run
+
+# Inputs under way at once, in how many packs ever: a pack's answer is up to tens of megabytes.
+_INPUTS_IN_FLIGHT = 2048
+_PACKS_IN_FLIGHT = 8
 
 
 def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> RunSummary:
@@ -80,7 +85,7 @@ async def _send(opened: OpenRun) -> SessionResult:
             server=server_name(config),
             transport=transport,
             limiter=Limiter(config.limits),
-            slots=max_in_flight(config.limits),
+            slots=_slots(config, prepared.plan),
             retry=config.retry,
             price=prepared.price,
             sealing=opened.sealing,
@@ -90,5 +95,14 @@ async def _send(opened: OpenRun) -> SessionResult:
             say=options.say,
             catch_signals=options.catch_signals,
             omissions=opened.omissions,
+            packs=prepared.plan.packing is not None,
         )
         return await run_session(plan)
+
+
+def _slots(config: RunConfig, plan: RequestPlan) -> int:
+    """Return how many requests may be under way at once: of large packs few, unless the config says how many."""
+    most = max_in_flight(config.limits)
+    if plan.packing is None or config.limits.max_in_flight != "auto":
+        return most
+    return min(most, max(_PACKS_IN_FLIGHT, _INPUTS_IN_FLIGHT // plan.packing.limits.inputs))

@@ -18,9 +18,10 @@ from runner.readers import check_batch_row, is_batch_row
 from runner.records import Case, Request, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from runner.endpoints import Endpoint, Template
+    from runner.pipeline.loose import Packing
 
 _MISSING = {"evalrunner": "no such column"}
 _MOST_SHAPES = 4096
@@ -38,7 +39,7 @@ class RequestPlan:
     `fixed` is all of a request's body that is the same for every row, null where only the whole body tells how many
     choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is. Where there
     is an adapter, `wire` makes of a rendered body the bytes that are sent, and `wire_digest` stands for it in keys.
-    `stream` asks for streams, and enters no key and no digest.
+    `stream` asks for streams; `packing` is null where every sample is a request of its own; neither enters a key.
     """
 
     endpoint: Endpoint
@@ -55,6 +56,7 @@ class RequestPlan:
     request_digest: bytes = field(default=b"")
     wire: Callable[[Mapping[str, Any]], bytes] | None = None
     wire_digest: bytes = b""
+    packing: Packing | None = None
 
     def identified(self, request: Any) -> RequestPlan:
         """Return the plan with the digest of the request's config, which every row digest covers."""
@@ -102,6 +104,29 @@ class RowReader:
         except TypeError:
             return json_bytes(picked), crc32(json_bytes(shape.pick_rest(values)), shape.seed)
 
+    def read_all(self, rows: Sequence[Any]) -> tuple[list[bytes], list[int]] | None:
+        """Return contents and carries of rows that all have the same columns and values; else null: `read` tells why.
+
+        The same as `read` gives for each, in half the time.
+        """
+        if self._plan.ready_made or set(map(type, rows)) != {dict}:
+            return None
+        columns = tuple(rows[0])
+        shape = self._shapes.get(columns) or self._add_shape(columns)
+        if shape.missing or set(map(len, rows)) != {len(columns)}:
+            return None
+        # As many columns as the first, and all that are picked: the same ones, where all of them are picked.
+        if self._carried is not None and any(row.keys() != rows[0].keys() for row in rows):
+            return None
+        try:
+            picked = _columns_of(rows, self._used)
+            if any(None in values for values in picked):
+                return None
+            rest, seed = _columns_of(rows, shape.rest), shape.seed
+            return list(map(dumps, picked)), [crc32(text, seed) for text in map(dumps, rest)]
+        except (KeyError, TypeError):
+            return None
+
     def _add_shape(self, columns: tuple[str, ...]) -> _Shape:
         if len(self._shapes) >= _MOST_SHAPES:
             self._shapes.clear()
@@ -109,6 +134,7 @@ class RowReader:
         rest = sorted(name for name in columns if name not in used and (self._carried is None or name in self._carried))
         shape = _Shape(
             pick_used=_picker(self._used, columns),
+            rest=tuple(rest),
             pick_rest=_picker(tuple(rest), columns),
             seed=crc32("\0".join(rest).encode("utf-8", "replace")),
             missing=tuple(name for name in self._used if name not in columns),
@@ -129,9 +155,10 @@ class RowReader:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What depends on a row's columns alone: `seed` stands for the names of what rides along."""
+    """What depends on a row's columns alone: `rest` is what rides along, `seed` stands for its names."""
 
     pick_used: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    rest: tuple[str, ...]
     pick_rest: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     seed: int
     missing: tuple[str, ...]
@@ -140,6 +167,12 @@ class _Shape:
 def row_digest(plan: RequestPlan, content: bytes) -> bytes:
     """Return the 16-byte digest of a row's request values under this plan."""
     return blake2b(plan.request_digest + content, digest_size=16).digest()
+
+
+def row_digests(plan: RequestPlan, contents: Sequence[bytes]) -> list[bytes]:
+    """Return the digests of rows by their contents."""
+    prefix = plan.request_digest
+    return [blake2b(prefix + content, digest_size=16).digest() for content in contents]
 
 
 def occurrence_digest(digest: bytes, occurrence: int) -> bytes:
@@ -173,6 +206,16 @@ def kept_columns(plan: RequestPlan, values: Mapping[str, Any]) -> bytes:
     return json_bytes({name: values[name] for name in plan.kept if name in values})
 
 
+def kept_columns_of(plan: RequestPlan, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """Return `kept_columns` of some rows."""
+    if plan.kept is None and not plan.ready_made:
+        try:
+            return list(map(dumps, rows))
+        except TypeError:  # an integer that orjson refuses
+            pass
+    return [kept_columns(plan, row) for row in rows]
+
+
 def target_text(plan: RequestPlan, values: Mapping[str, Any]) -> str | None:
     """Return the reference answer as text; anything but a text as JSON."""
     if plan.target_column is None:
@@ -202,10 +245,7 @@ class RequestBuilder:
         self._plan = plan
         self._encode = plan.template.encoder()
         self._fixed_choices = None if plan.fixed is None else plan.endpoint.choices_wanted(plan.fixed)
-        model = None if plan.ready_made else plan.model
-        wire = [plan.wire_digest.hex()] if plan.wire_digest else []
-        rests = (dumps([repeat, plan.endpoint.name, model, *wire])[1:] for repeat in range(plan.repeats))
-        self._key_rests = [b"," + rest for rest in rests]
+        self._key_rests = key_endings(plan)
 
     def build(self, row: Row) -> list[Request]:
         """Return the requests of one row, one for each repeat. Raises TemplateError when a template fails for it."""
@@ -245,6 +285,14 @@ class RequestBuilder:
         return body, plan.endpoint.choices_wanted(body), encoded
 
 
+def key_endings(plan: RequestPlan) -> list[bytes]:
+    """Return what stands in a key's text between the sample's id and the body, for each repeat."""
+    model = None if plan.ready_made else plan.model
+    wire = [plan.wire_digest.hex()] if plan.wire_digest else []
+    rests = (dumps([repeat, plan.endpoint.name, model, *wire])[1:] for repeat in range(plan.repeats))
+    return [b"," + rest for rest in rests]
+
+
 def _read_batch_row(values: Mapping[str, Any], url: str | None) -> bytes:
     if not is_batch_row(values):
         raise UnusableRowError("the row is no OpenAI Batch request (custom_id, method, url, body)")
@@ -263,6 +311,13 @@ def _picker(names: tuple[str, ...], columns: tuple[str, ...]) -> Callable[[Mappi
     if len(names) > 1:
         return itemgetter(*names)
     return (lambda values: (values[names[0]],)) if names else (lambda _: ())
+
+
+def _columns_of(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    """Return the values of some columns, a tuple for each row."""
+    if not names:
+        return [()] * len(rows)
+    return list(zip(*(map(itemgetter(name), rows) for name in names), strict=True))
 
 
 def _describe(value: Any) -> str:

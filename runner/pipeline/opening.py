@@ -22,6 +22,7 @@ from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
 from runner.pipeline.adapters import kept_adapter, kept_endpoint
+from runner.pipeline.dimension import Dimension
 from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
 from runner.pipeline.omissions import watch_for
@@ -157,12 +158,14 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
 
 def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Sealing:
     """Return what sealing a run needs to know."""
+    endpoint = kept_endpoint(manifest, config)
     context = RowContext(
-        endpoint=kept_endpoint(manifest, config),
+        endpoint=endpoint,
         model=config.model.name or "",
         price=price_of(config),
         columns=manifest.columns,
         keep_raw=config.output.keep_raw,
+        dimension=Dimension(folder) if endpoint.name == "embeddings" else None,
     )
     metadata = {"run_id": manifest.run_id, "config_digest": manifest.config_digest}
     return Sealing(folder, context, metadata)

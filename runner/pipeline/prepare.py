@@ -13,6 +13,8 @@ from runner.engines import locate_embedded
 from runner.errors import ConfigError, DatasetError, EngineError, Problem, TemplateError, UsageError
 from runner.pipeline.adapters import open_adapter, plan_for, secrets
 from runner.pipeline.fingerprint import RequestPlan
+from runner.pipeline.loose import Packing
+from runner.pipeline.packing import limits_of
 from runner.pipeline.rows import Price
 from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
 from runner.redaction import Redactor
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _MISSING_CONTENT = {
     "messages": ("the messages to send", "messages: [{role: user, content: '{{ question }}'}]"),
     "prompt": ("the text to go on from", "prompt: '{{ question }}'"),
+    "input": ("the text to embed", "input: '{{ text }}'"),
 }
 
 
@@ -138,6 +141,7 @@ def _template_plan(config: RunConfig) -> RequestPlan:
         kept=kept,
         repeats=request.repeats,
         stream=request.stream,
+        packing=_packing(config, endpoint, fields),
     )
     return plan.identified(body)
 
@@ -152,6 +156,14 @@ def _adapter_plan(
         )
     made = plan_for(config, adapter)
     return made.plan, made.warnings
+
+
+def _packing(config: RunConfig, endpoint: Endpoint, fields: Mapping[str, Template]) -> Packing | None:
+    limits = limits_of(config, endpoint)
+    if limits is None:
+        return None
+    others = {key: template for key, template in fields.items() if key != endpoint.field}
+    return Packing(limits, fields[endpoint.field], others)
 
 
 def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
@@ -243,6 +255,9 @@ def _suggest(name: str, columns: set[str]) -> str:
 def price_of(config: RunConfig) -> Price | None:
     """Return the model's price, null where it is not wholly known."""
     price = config.model.price
-    if price is None or price.input_per_million is None or price.output_per_million is None:
+    if price is None or price.input_per_million is None:
         return None
-    return Price(price.input_per_million, price.output_per_million, price.cached_input_per_million)
+    output = price.output_per_million
+    if output is None and config.request.endpoint == "embeddings":
+        output = 0.0  # a vector takes no tokens
+    return None if output is None else Price(price.input_per_million, output, price.cached_input_per_million)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,12 +19,14 @@ from runner.pipeline.fingerprint import (
     occurrence_digest,
     row_digest,
 )
+from runner.pipeline.loose import LooseBuilder
+from runner.pipeline.packing import Loose, Packer
 from runner.pipeline.scan import BadPlace, bad_row_digest
 from runner.readers import BadRow, read_batches
 from runner.records import SkippedRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,7 +34,10 @@ if TYPE_CHECKING:
     from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.rowindex import RowIndex
     from runner.pipeline.todo import Todo
+    from runner.readers import RowBatch
     from runner.records import Request
+
+    Made = Request | SkippedRow | Loose
 
 # How many shuffled rows are held at once: more rows, more memory; fewer, more passes over the file.
 _SHUFFLED_ROWS = 16_384
@@ -51,7 +57,27 @@ class Production:
 
 
 def produce(production: Production) -> Iterator[list[Request | SkippedRow]]:
-    """Yield requests and skipped rows in batches. Raises DatasetError when the dataset changed under the run."""
+    """Yield requests and skipped rows in batches. Raises DatasetError when the dataset changed under the run.
+
+    Where requests hold several samples, only what is left to do is packed.
+    """
+    packing = production.plan.packing
+    if packing is None:
+        yield from cast("Iterator[list[Request | SkippedRow]]", _made(production))
+        return
+    packer = Packer(packing.limits)
+    for made in _made(production):
+        ready: list[Request | SkippedRow] = []
+        for one in made:
+            ready += packer.add(one) if isinstance(one, Loose) else [one]
+        if ready:
+            yield ready
+    if left := packer.flush():
+        yield [*left]
+
+
+def _made(production: Production) -> Iterator[list[Made]]:
+    """Yield what is left to do, a batch at a time, in dataset order or shuffled."""
     if production.shuffle_seed is None:
         yield from _in_order(production, production.todo.wanted)
         return
@@ -61,7 +87,7 @@ def produce(production: Production) -> Iterator[list[Request | SkippedRow]]:
         chunk = shuffled[start : start + _SHUFFLED_ROWS]
         wanted = np.zeros_like(production.todo.wanted)
         wanted[chunk] = True
-        made = [one for batch in _in_order(production, wanted) for one in batch]
+        made = [one for batch in _in_order(production, wanted) for some in batch for one in _each(some)]
         order = np.random.default_rng([production.shuffle_seed, start]).permutation(len(made))
         yield [made[position] for position in order.tolist()]
 
@@ -98,32 +124,59 @@ def rows_as_requests(production: Production, wanted: NDArray[np.bool_]) -> Itera
                     yield from build(Row(row, content, carry, occurrence))
 
 
-def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[list[Request | SkippedRow]]:
-    read, build = RowReader(production.plan).read, RequestBuilder(production.plan).build
-    done, index = production.todo.done, production.index
-    untouched = not done.any()
+def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[list[Made]]:
+    plan, todo = production.plan, production.todo
+    reader = RowReader(plan)
+    build_all = None if plan.packing is None else LooseBuilder(plan, plan.packing).build_all
+    build = _builder(plan)
+    untouched = not todo.done.any()
     for batch in read_batches(production.paths, wanted=wanted):
-        made: list[Request | SkippedRow] = []
-        numbers: list[int] = []
-        for number, line, row in zip(batch.numbers, batch.lines, batch.rows, strict=True):
-            content = None
-            try:
-                if isinstance(row, BadRow):
-                    raise UnusableRowError(row.reason)
-                content, carry = read(row)
-                requests = build(Row(row, content, carry, index.occurrence(number)))
-                made += requests if untouched else _left(requests, done[number])
-            except (UnusableRowError, TemplateError, TypeError) as error:
-                made += _skipped(production, BadPlace(f"{batch.file}:{line}", str(error)), number, content)
-            numbers += [number] * (len(made) - len(numbers))
-        yield _without_known(production, made, numbers)
+        if build_all is not None and (untouched or not todo.done[batch.numbers].any()):
+            loose = build_all(reader, batch.rows, production.index.occurrences_of(batch.numbers))
+            if loose is not None:
+                yield [_loose_without_known(todo, one, batch.numbers) for one in loose]
+                continue
+        yield _one_by_one(production, batch, reader, build)
 
 
-def _left(requests: list[Request], done: NDArray[np.bool_]) -> list[Request]:
-    return [request for request in requests if not done[request.cases[0].repeat]]
+def _one_by_one(
+    production: Production, batch: RowBatch, reader: RowReader, build: Callable[[Row], Sequence[Request | Loose]]
+) -> list[Made]:
+    """Return what becomes of rows that have to be looked at one by one."""
+    done, index = production.todo.done, production.index
+    made: list[Made] = []
+    numbers: list[int] = []
+    for number, line, row in zip(batch.numbers, batch.lines, batch.rows, strict=True):
+        content = None
+        try:
+            if isinstance(row, BadRow):
+                raise UnusableRowError(row.reason)
+            content, carry = reader.read(row)
+            made += _left(build(Row(row, content, carry, index.occurrence(number))), done[number])
+        except (UnusableRowError, TemplateError, TypeError) as error:
+            made += _skipped(production, BadPlace(f"{batch.file}:{line}", str(error)), number, content)
+        numbers += [number] * (len(made) - len(numbers))
+    return _without_known(production, made, numbers)
 
 
-def _skipped(production: Production, place: BadPlace, number: int, content: bytes | None) -> list[Request | SkippedRow]:
+def _builder(plan: RequestPlan) -> Callable[[Row], Sequence[Request | Loose]]:
+    return RequestBuilder(plan).build if plan.packing is None else LooseBuilder(plan, plan.packing).build
+
+
+def _left(made: Sequence[Request | Loose], done: NDArray[np.bool_]) -> Sequence[Request | Loose]:
+    return [one for one in made if not done[one.cases[0].repeat]] if done.any() else made
+
+
+def _each(made: Made) -> Iterator[Made]:
+    """Yield cases that can share requests one by one, and all else as it is."""
+    if not isinstance(made, Loose):
+        yield made
+        return
+    for case, content in zip(made.cases, made.contents, strict=True):
+        yield replace(made, cases=[case], contents=[content])
+
+
+def _skipped(production: Production, place: BadPlace, number: int, content: bytes | None) -> list[SkippedRow]:
     if not production.skip_bad_rows:
         raise DatasetError(f"{place.source}: {place.reason}", hint="dataset.on_bad_row: skip leaves such rows out")
     if production.todo.done[number, 0]:
@@ -136,14 +189,25 @@ def _skipped(production: Production, place: BadPlace, number: int, content: byte
     return [SkippedRow(key, place.source, digest, place.reason)]
 
 
-def _without_known(
-    production: Production, made: list[Request | SkippedRow], numbers: list[int]
-) -> list[Request | SkippedRow]:
+def _without_known(production: Production, made: list[Made], numbers: list[int]) -> list[Made]:
     """Leave out requests that are answered already although their row's other values changed."""
     todo = production.todo
     if not len(todo.known_keys) or not made:
         return made
-    known = todo.is_known([one.key for one in made])
+    keys = [one.key if isinstance(one, SkippedRow) else one.cases[0].key for one in made]
+    known = todo.is_known(keys)
     for position in np.flatnonzero(known):
-        todo.relinked[made[position].key] = numbers[position]
+        todo.relinked[keys[position]] = numbers[position]
     return [one for one, is_known in zip(made, known, strict=True) if not is_known]
+
+
+def _loose_without_known(todo: Todo, loose: Loose, numbers: Sequence[int]) -> Loose:
+    """Do the same for cases of the rows with these numbers."""
+    if not len(todo.known_keys):
+        return loose
+    known = todo.is_known([case.key for case in loose.cases])
+    if not known.any():
+        return loose
+    for position in np.flatnonzero(known):
+        todo.relinked[loose.cases[position].key] = numbers[int(position)]
+    return replace(loose, cases=list(compress(loose.cases, ~known)), contents=list(compress(loose.contents, ~known)))

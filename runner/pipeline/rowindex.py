@@ -10,6 +10,8 @@ import numpy as np
 from runner.pipeline.fingerprint import occurrence_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 RECORD = np.dtype([("high", ">u8"), ("low", ">u8"), ("carry", "<u4")])
@@ -52,6 +54,14 @@ class RowIndex:
             return 0
         at = int(np.searchsorted(self.repeated_rows, row))
         return int(self.occurrences[at]) if at < len(self.repeated_rows) and self.repeated_rows[at] == row else 0
+
+    def occurrences_of(self, rows: Sequence[int]) -> list[int] | None:
+        """Return `occurrence` of some rows in ascending order; null where it is 0 for all of them."""
+        repeated = self.repeated_rows
+        if not len(repeated) or not len(rows):
+            return None
+        start, end = np.searchsorted(repeated, [rows[0], rows[-1] + 1])
+        return [self.occurrence(row) for row in rows] if start < end else None
 
 
 def build_row_index(records: bytearray, *, count_occurrences: bool) -> RowIndex:

@@ -19,6 +19,7 @@ from runner.folder.index import pack_entries
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
 from runner.pipeline.codec import read_meta
+from runner.pipeline.sharing import share, share_amount
 from runner.readers import ColumnKind, to_kind
 from runner.records import Output, Parsed
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from runner.endpoints import Endpoint
     from runner.pipeline.codec import Ended
+    from runner.pipeline.dimension import Dimension
     from runner.records import Attempt, SkippedRow, Usage
 
 Columns: TypeAlias = "dict[str, Sequence[Any]]"
@@ -36,6 +38,7 @@ _NO_CHOICES = kind_of(NoChoicesError)
 _OUTPUT = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "audio_transcript")
 _LOGPROBS = ("tokens", "token_bytes", "token_logprobs", "top_tokens", "top_logprobs")
 _ANSWER = ("served_model", "response_id", "system_fingerprint", "service_tier")
+_SUMMED = ("prompt_tokens", "completion_tokens", "total_tokens")
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
 _EXPECTED = {"string": str, "int64": int, "double": float, "bool": bool}
 _MAX_MESSAGE = 2000
@@ -53,23 +56,30 @@ class Price:
 
     def cost(self, usage: Usage) -> float | None:
         """Return the cost of an answer, null where the server stated no counts."""
-        if usage.prompt_tokens is None or usage.completion_tokens is None:
+        completion = usage.completion_tokens
+        if completion is None and usage.prompt_tokens == usage.total_tokens:
+            completion = 0  # as of embeddings, whose answers take no tokens
+        if usage.prompt_tokens is None or completion is None:
             return None
         cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
         cached_price = self.input if self.cached_input is None else self.cached_input
         dollars = (usage.prompt_tokens - cached) * self.input + cached * cached_price
-        return (dollars + usage.completion_tokens * self.output) / 1e6
+        return (dollars + completion * self.output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class RowContext:
-    """What every row of a run shares. `columns` maps kept dataset columns to their kinds."""
+    """What every row of a run shares. `columns` maps kept dataset columns to their kinds.
+
+    `dimension` is that of the run's vectors, null where its endpoint gives none.
+    """
 
     endpoint: Endpoint
     model: str
     price: Price | None
     columns: Mapping[str, str]
     keep_raw: bool
+    dimension: Dimension | None = None
 
 
 @dataclass(slots=True)
@@ -168,20 +178,20 @@ def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool
         if kind == _NO_CHOICES and ended.response is not None:
             # In a 2xx a mended adapter may find the answer that an earlier one did not.
             with contextlib.suppress(Exception):
-                return _read(body, cases, choices, context), True, False
+                return *_read(body, cases, choices, context), False
         return _same_for_all(kind, message, cases, choices), ended.response is None, True
     try:
-        return _read(body, cases, choices, context), True, False
+        return *_read(body, cases, choices, context), False
     except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
         message = f"the answer cannot be turned into columns ({type(error).__name__}: {error}); its bytes are in raw/"
     return _same_for_all(kind_of(ParseError), scrub(message), cases, choices), False, False
 
 
-def _read(body: bytes, cases: int, choices: int, context: RowContext) -> Parsed:
+def _read(body: bytes, cases: int, choices: int, context: RowContext) -> tuple[Parsed, bool]:
     parsed = context.endpoint.parse(body, cases, choices)
     if len(parsed.outputs) != cases or not all(parsed.outputs):
         raise ValueError("the parser left out a sample")
-    return parsed
+    return (parsed, True) if context.dimension is None else context.dimension.check(parsed)
 
 
 def _is_passing(outputs: Sequence[Output]) -> bool:
@@ -212,6 +222,40 @@ def _usage_columns(group: RowGroup, price: Price | None) -> Columns:
         **({"cost_usd": costs} if costs else {}),
         "usage_exact": [None if raw is None else True for raw in raws],
     }
+
+
+def _case_usage(group: RowGroup, usage: Columns) -> Columns:
+    """Return the usage columns by case: what a request used is shared over its cases by the bytes of their inputs."""
+    if len(group.cases) == len(group.ended):
+        return usage
+    shared: dict[str, Any] = {name: [] for name in usage}
+    for request, ended in enumerate(group.ended):
+        of_request = {name: column[request] for name, column in usage.items()}
+        if len(ended.cases) == 1:
+            for name, value in of_request.items():
+                shared[name].append(value)
+            continue
+        weights = [case[7] if len(case) > 7 else 0 for case in ended.cases]  # noqa: PLR2004 - the field's place
+        for name, values in _shares(of_request, weights).items():
+            shared[name] += values
+    return shared
+
+
+def _shares(of_request: Mapping[str, Any], weights: Sequence[int]) -> dict[str, list[Any]]:
+    nothing = [None] * len(weights)
+    shares: dict[str, list[Any]] = {
+        name: nothing if of_request[name] is None else share(of_request[name], weights) for name in _COUNTS
+    }
+    prompt, completion, total = (of_request[name] for name in _SUMMED)
+    if total is not None and prompt is not None and completion is not None and prompt + completion == total:
+        pairs = zip(shares["prompt_tokens"], shares["completion_tokens"], strict=True)
+        shares["total_tokens"] = [one + other for one, other in pairs]
+    if "cost_usd" in of_request:
+        cost = of_request["cost_usd"]
+        shares["cost_usd"] = nothing if cost is None else share_amount(cost, weights)
+    shares["usage_json"] = [of_request["usage_json"], *nothing[1:]]
+    shares["usage_exact"] = nothing if of_request["usage_exact"] is None else [False] * len(weights)
+    return shares
 
 
 def _request_columns(group: RowGroup) -> Columns:
@@ -293,7 +337,8 @@ def _case_columns(group: RowGroup, context: RowContext) -> tuple[Columns, dict[i
     """Return the columns that all choices of a case share, and the notes by case."""
     if not group.cases:
         return {}, {}
-    keys, ids, repeats, _, _, targets, values = zip(*(case[:7] for case in group.cases), strict=True)
+    # A column at a time: thousands of cases taken apart by one `zip` cost ten times as much.
+    keys, ids, repeats, targets, values = ([case[place] for case in group.cases] for place in (0, 1, 2, 5, 6))
     noted = {case: list(notes) for case, of in enumerate(group.request_of) if (notes := group.parsed[of].notes)}
     return {
         "key": keys,
@@ -346,10 +391,10 @@ def _response_columns(
     columns: Columns = {name: _spread(column, case_of, len(group.cases)) for name, column in cases[0].items()}
     for name, column in shared.items():
         columns[name] = _spread(column, request_of, len(group.ended))
-    # Of n choices, and of the samples of one request, the first row carries the usage.
-    firsts = [not row and not output.choice for row, output in zip(columns["request_row"], outputs, strict=True)]
-    for name, column in usage.items():
-        spread = _spread(column, request_of, len(group.ended))
+    # Of n choices the first row carries the usage.
+    firsts = [not output.choice for output in outputs]
+    for name, column in _case_usage(group, usage).items():
+        spread = _spread(column, case_of, len(group.cases))
         columns[name] = (
             spread if all(firsts) else [v if first else None for v, first in zip(spread, firsts, strict=True)]
         )
@@ -364,10 +409,15 @@ def _response_columns(
         columns["retrieved"] = [
             documents and [(one.rank, one.id, one.score, one.text) for one in documents] for documents in retrieved
         ]
-    noted = cases[1]
-    if noted:
-        notes = {case: "; ".join(own)[:_MAX_MESSAGE] for case, own in noted.items()}
-        columns["parse_note"] = [notes.get(case) for case in case_of]
+    embeddings = _picked(outputs, "embedding")
+    if any(one is not None for one in embeddings):
+        columns["embedding"] = embeddings
+    noted, own_notes = cases[1], _picked(outputs, "note")
+    if noted or any(own_notes):
+        columns["parse_note"] = [
+            "; ".join([*noted.get(case, ()), *([own] if own else ())])[:_MAX_MESSAGE] or None
+            for case, own in zip(case_of, own_notes, strict=True)
+        ]
     return columns | _constants(context, len(outputs))
 
 
@@ -424,7 +474,7 @@ def _totals(group: RowGroup, made: Mapping[str, Columns], usage: Columns, notes:
         http_requests=len(group.ended) + len(group.attempts),
         retries=sum(number > 1 for number in attempts.get("attempt", ())),
         rate_limited=sum(status == _TOO_MANY_REQUESTS for status in attempts.get("http_status", ())),
-        **{name: sum(filter(None, usage[name])) for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+        **{name: sum(filter(None, usage[name])) for name in _SUMMED},
         cost_usd=sum(known),
         priced=len(known),
         unpriced=len(answered) - len(known),

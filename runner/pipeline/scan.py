@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from zlib import adler32, crc32
 
 import numpy as np
@@ -13,8 +13,8 @@ import numpy as np
 from runner.digest import digest128
 from runner.errors import DatasetError
 from runner.pipeline.fileblocks import read_blocks
-from runner.pipeline.fingerprint import RowReader, UnusableRowError, id_text
-from runner.pipeline.rowindex import NO_ROW, build_row_index, extend_row_index
+from runner.pipeline.fingerprint import RowReader, UnusableRowError, id_text, row_digests
+from runner.pipeline.rowindex import NO_ROW, RECORD, build_row_index, extend_row_index
 from runner.readers import BadRow, read_batches, scan_for
 
 if TYPE_CHECKING:
@@ -89,6 +89,28 @@ class _Pass:
 
     def add_batch(self, batch: RowBatch) -> list[Mapping[str, Any]]:
         """Take in a batch and return its usable rows."""
+        return self._add_alike(batch) or self._add_each(batch)
+
+    def _add_alike(self, batch: RowBatch) -> list[Mapping[str, Any]] | None:
+        """Take in a batch all of whose rows are alike and usable; null, and nothing taken in, where they are not."""
+        read = self.reader.read_all(batch.rows) if len(batch.rows) + self.samples <= self.most else None
+        if read is None:
+            return None
+        rows = cast("list[Mapping[str, Any]]", batch.rows)
+        contents, carries = read
+        if (id_column := self.plan.id_column) is not None:
+            ids = [row[id_column] for row in rows]
+            if set(map(type, ids)) != {str} or not all(ids):
+                return None
+            self.ids.extend(map(_id_checksum, ids))
+        records = np.empty(len(rows), dtype=RECORD)
+        digests = np.frombuffer(b"".join(row_digests(self.plan, contents)), dtype=">u8")
+        records["high"], records["low"], records["carry"] = digests[::2], digests[1::2], carries
+        self.records += records.tobytes()
+        self.samples += len(rows)
+        return rows
+
+    def _add_each(self, batch: RowBatch) -> list[Mapping[str, Any]]:
         records, add_id, read = self.records, self.ids.append, self.reader.read
         prefix, id_column = self.plan.request_digest, self.plan.id_column
         usable: list[Mapping[str, Any]] = []

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # Frames are turned into columns when they hold this much: parsed log probabilities take about ten times their bytes.
 _GROUP_BYTES = 1024 * 1024
 _GROUP_FRAMES = 2048
+# Vectors take less than their bytes in the journal: larger groups spread the cost of a row group's 60 columns.
+_VECTOR_GROUP_BYTES = 8 * 1024 * 1024
 _ENDED = frozenset({FrameType.ANSWER, FrameType.FAILURE})
 
 
@@ -93,7 +95,8 @@ class StagedPart:
         if table not in self._writers:
             path = staged_path(self.sealing.folder, self.commit, table, self.name)
             schema = table_schema(table, self.sealing.context.columns, self.sealing.metadata)
-            self._writers[table] = PartWriter(path, schema)
+            light = self.sealing.context.dimension is not None
+            self._writers[table] = PartWriter(path, schema, light=light)
         return self._writers[table]
 
 
@@ -138,6 +141,7 @@ def seal_segment(sealing: Sealing, log: CommitLog, segment: Path, *, possibly_bi
 
 def _write_segment(staged: StagedPart, segment: Path) -> None:
     context = staged.sealing.context
+    most = _GROUP_BYTES if context.dimension is None else _VECTOR_GROUP_BYTES
     group, pending, frames = RowGroup(), 0, 0
     scan = scan_segment(segment, run_id=staged.sealing.metadata["run_id"])
     for frame in scan:
@@ -145,7 +149,7 @@ def _write_segment(staged: StagedPart, segment: Path) -> None:
         _add_frame(group, frame.kind, payload, context)
         pending += len(payload)
         frames += 1
-        if pending >= _GROUP_BYTES or frames >= _GROUP_FRAMES:
+        if pending >= most or frames >= _GROUP_FRAMES:
             staged.write(group)
             crash_point("sealing:after-row-group")
             group, pending, frames = RowGroup(), 0, 0

@@ -37,12 +37,13 @@ from runner.pipeline.codec import encode_attempt, encode_record, encode_skipped
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.groupcommit import JournalWriter
 from runner.pipeline.sealing import seal_segment
+from runner.pipeline.splitting import Encoding, Family, Move, Splitter, halves
 from runner.progress import Snapshot
 from runner.records import Record, SkippedRow
 from runner.retry import GiveUp, History, Retry, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -62,11 +63,15 @@ if TYPE_CHECKING:
 _GRACE_S = 30.0
 # A row whose server cannot even be connected to, this many times and before any answer, means that it is not there.
 _CONNECTS_BEFORE_UNREACHABLE = 4
+_PACKS_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """Everything one session works with. `cases` is how many are left, `already_done` how many earlier sessions did."""
+    """Everything one session works with. `cases` is how many are left, `already_done` how many earlier sessions did.
+
+    `packs` says that a request may hold several samples.
+    """
 
     number: int
     run_id: str
@@ -89,6 +94,7 @@ class SessionPlan:
     say: Callable[[str], None]
     catch_signals: bool
     omissions: OmissionWatch | None = None
+    packs: bool = False
 
 
 @dataclass(slots=True)
@@ -131,6 +137,8 @@ class _Session:
         self.control = Control()
         self.counters = Counters()
         self.backlog = Backlog(bound=2 * plan.slots)
+        self.splitter = Splitter() if plan.packs else None
+        self._holding: set[Family] = set()
         self._to_seal, self._sealable = anyio.create_memory_object_stream[Path](4)
         self.journal = JournalWriter(
             plan.sealing.folder, plan.run_id, plan.manifest_digest, plan.next_segment, self._to_seal
@@ -149,6 +157,8 @@ class _Session:
                 finally:
                     with anyio.CancelScope(shield=True):
                         beside.cancel()
+                        for _, _, attempt in (held for family in self._holding for held in family.held):
+                            self._note(attempt)  # what a run that stops leaves unsent was refused all the same
                         await self.journal.finish()
                         self._to_seal.close()
         if self.journal.failure is not None:
@@ -156,7 +166,9 @@ class _Session:
         return SessionResult(self.control, self.counters, time.monotonic() - self.counters.begun)
 
     async def _send_all(self) -> None:
-        todo, rows = anyio.create_memory_object_stream[Pending](self.plan.slots)
+        # A pack is large: those that wait for a slot are few.
+        ahead = _PACKS_AHEAD if self.plan.packs else self.plan.slots
+        todo, rows = anyio.create_memory_object_stream[Pending](ahead)
         with contextlib.ExitStack() as ends:  # a task that is cancelled before it began closes nothing itself
             writing = [ends.enter_context(todo.clone()) for _ in range(2)]
             reading = [ends.enter_context(rows.clone()) for _ in range(self.plan.slots)]
@@ -236,7 +248,7 @@ class _Session:
         """Return the next row, admitted by the limiter; null when there is none or the run stops."""
         limiter, pending = self.plan.limiter, None
         try:
-            pending = rows.receive_nowait()
+            pending = self._fitted(rows.receive_nowait())
             if limiter.try_admit(pending.request.reserve_tokens):
                 return pending
         except anyio.WouldBlock:
@@ -245,7 +257,7 @@ class _Session:
             return None
         admitted: Pending | None = None
         with self._soft(), contextlib.suppress(anyio.EndOfStream):
-            pending = pending or await rows.receive()
+            pending = pending or self._fitted(await rows.receive())
             await limiter.admit(pending.request.reserve_tokens)
             admitted = pending
         return admitted
@@ -281,7 +293,11 @@ class _Session:
             counters.last_answer_at = time.monotonic()
             if plan.omissions is not None and (omission := plan.omissions.look(request, outcome.response)):
                 self.control.stop(StopKind.DOOMED, omission)
+            if self.splitter is not None:
+                self._note_pack(self.splitter, pending)
             await self._end(pending, outcome, attempt)
+            if pending.family is not None:
+                await self._leave(pending.family)
         else:
             await self._act_on(outcome.error, pending, outcome, attempt)
 
@@ -312,7 +328,10 @@ class _Session:
             self._note(attempt)
             self.control.stop(StopKind.UNREACHABLE, error)
         elif isinstance(decision, GiveUp):
-            await self._end(pending, outcome, attempt)
+            if self.splitter is None:
+                await self._end(pending, outcome, attempt)
+            else:
+                await self._refused(self.splitter, pending, outcome, attempt)
         elif isinstance(decision, Retry):
             self._note(attempt)
             pending.history = decision.history
@@ -329,6 +348,75 @@ class _Session:
             return False
         tried_enough = history.attempts_used + 1 >= _CONNECTS_BEFORE_UNREACHABLE
         return isinstance(decision, GiveUp) or (self.counters.answered == 0 and tried_enough)
+
+    # ------------------------------------------------------------------ requests of several samples
+
+    def _fitted(self, pending: Pending) -> Pending:
+        """Return a row as it is sent by what is known of the server; what does not fit goes apart."""
+        if self.splitter is None:
+            return pending
+        pending.request, *others = self.splitter.fit(pending.request)
+        if others:
+            if pending.family is not None:
+                pending.family.active += len(others)
+            self.backlog.spread([pending.part(request) for request in others], taken=1)
+        return pending
+
+    def _note_pack(self, splitter: Splitter, pending: Pending) -> None:
+        """Learn from an answer; where it shows that something is answered, what was held goes on in halves."""
+        unknown = splitter.encoding is Encoding.UNKNOWN
+        splitter.note_answer(pending.request, tried_without=pending.whole is not None)
+        if unknown and splitter.encoding is Encoding.REFUSED:
+            self.plan.on_event("encoding refused", {"message": "the answers are asked for as lists of numbers"})
+        family = pending.family
+        if family is None:
+            return
+        family.note_answer(pending.request)
+        held, family.held = family.held, []
+        self._holding.discard(family)
+        for one, _, attempt in held:
+            family.active += 1
+            self._take_apart(one, halves(one.whole or one.request), attempt)
+
+    async def _refused(self, splitter: Splitter, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
+        """Act on a failure that a retry would not mend: of several samples perhaps only one is to blame."""
+        error = outcome.error
+        if error is None:
+            raise ValueError("nothing was refused")
+        family = pending.family = pending.family or Family()
+        verdict = splitter.after_refusal(pending.request, pending.whole, family, error)
+        if verdict.move is Move.SPLIT:
+            self._take_apart(pending, verdict.requests, attempt)
+            return
+        if verdict.move is Move.AGAIN:
+            self._note(attempt)
+            pending.whole, (pending.request,) = pending.request, verdict.requests
+            if not self.control.stopping:
+                self.backlog.postpone(pending, 0.0)
+            return
+        if verdict.move is Move.HOLD:
+            family.held.append((pending, outcome, attempt))
+            self._holding.add(family)
+        else:
+            await self._end(pending, outcome, attempt)
+        await self._leave(family)
+
+    def _take_apart(self, pending: Pending, requests: Sequence[Request], attempt: Attempt) -> None:
+        self._note(attempt)
+        if not self.control.stopping and pending.family is not None:
+            pending.family.active += len(requests) - 1
+            self.backlog.spread([pending.part(request) for request in requests])
+
+    async def _leave(self, family: Family) -> None:
+        """Count a member of a family as ended; with the last of them those that are held have failed, too."""
+        family.active -= 1
+        if family.active or self.splitter is None:
+            return
+        self.splitter.learn(family)
+        held, family.held = family.held, []
+        self._holding.discard(family)
+        for pending, outcome, attempt in held:
+            await self._end(pending, outcome, attempt)
 
     # ------------------------------------------------------------------ rows out
 
@@ -352,8 +440,8 @@ class _Session:
         except StorageError as trouble:
             self.control.stop(StopKind.STORAGE, trouble)
             return
-        self.counters.ended += 1
-        self.counters.failed += error is not None
+        self.counters.ended += len(pending.request.cases)
+        self.counters.failed += len(pending.request.cases) if error else 0
         self.backlog.end()
 
     def _note(self, attempt: Attempt) -> None:

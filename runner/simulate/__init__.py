@@ -11,6 +11,7 @@ from runner.simulate.limits import Limits
 from runner.simulate.options import SimulatorOptions
 from runner.simulate.prompts import request_digest
 from runner.simulate.server import Simulator, open_simulator, serve
+from runner.simulate.vectors import VectorStyle, vector_of
 
 __all__ = [
     "KINDS",
@@ -27,8 +28,10 @@ __all__ = [
     "SimulatorOptions",
     "Statistics",
     "Uniform",
+    "VectorStyle",
     "distribution_from_text",
     "open_simulator",
     "request_digest",
     "serve",
+    "vector_of",
 ]

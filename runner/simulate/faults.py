@@ -21,6 +21,7 @@ from runner.simulate.replies import json_reply
 from runner.simulate.spoils import SPOILS
 from runner.simulate.streams import STREAM_SPOILS
 from runner.simulate.variants import VARIANTS
+from runner.simulate.vectors import VECTOR_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,15 @@ DELIVERIES = frozenset(
     {"reset", "disconnect", "cut", "cut_chunked", "hang", "drip", "keepalive_close", "idle_close"}
     | {"stream_cut", "stream_stall", "stream_open"},
 )
-KINDS = frozenset(FAILURES) | frozenset(VARIANTS) | frozenset(SPOILS) | frozenset(STREAM_SPOILS) | DELIVERIES
+# Those of vectors are for embeddings; they change nothing elsewhere.
+KINDS = (
+    frozenset(FAILURES)
+    | frozenset(VARIANTS)
+    | frozenset(SPOILS)
+    | frozenset(STREAM_SPOILS)
+    | frozenset(VECTOR_FAULTS)
+    | DELIVERIES
+)
 # 200s that hold nothing a client could keep; they count as no answer in the ledger and against the quota.
 ANSWERLESS = frozenset(
     {"empty_200", "html_200", "garbage_json", "null_json", "error_in_200", "sse_200", "no_choices"},

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from runner.simulate.logprobs import chat_logprobs
 from runner.simulate.prompts import InvalidRequestError, count_tokens, read_chat, request_digest
 from runner.simulate.replies import ErrorBody
+from runner.simulate.vectors import read_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from runner.simulate.prompts import ChatRequest
     from runner.simulate.variants import Answer
+    from runner.simulate.vectors import VectorRequest
 
 _DEFAULT_MAX_TOKENS = 16  # of a completion, as OpenAI documents it
 _INCLUDE_LOGPROBS = "message.output_text.logprobs"
@@ -29,12 +31,14 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 class Asked:
     """What a request asks for: `whole` as the limits see it, each of its prompts as a request, and the answer's shape.
 
-    The text for a prompt is the same whether it comes alone or among others.
+    The text for a prompt is the same whether it comes alone or among others. `vectors` is set where not texts are asked
+    for, but embeddings.
     """
 
     whole: ChatRequest
     parts: tuple[ChatRequest, ...]
     dress: Callable[[Answer], Answer]
+    vectors: VectorRequest | None = None
 
 
 Reader: TypeAlias = "Callable[[Mapping[str, Any], str], Asked]"
@@ -54,6 +58,12 @@ def ask_chat(body: Mapping[str, Any], digest: str) -> Asked:
 def ask_logits(body: Mapping[str, Any], digest: str) -> Asked:
     """Read a request to the separate path for log probabilities: chat with the flag set. Raises InvalidRequestError."""
     return ask_chat({**body, "logprobs": True}, digest)
+
+
+def ask_embeddings(body: Mapping[str, Any], digest: str) -> Asked:
+    """Read a request for embeddings. Raises InvalidRequestError."""
+    vectors = read_vectors(body, digest)
+    return Asked(vectors.chat, (vectors.chat,), plain, vectors)
 
 
 # ---------------------------------------------------------------- completions
@@ -253,6 +263,7 @@ FORMS: Mapping[str, Reader] = MappingProxyType(
         "/chat/completions": ask_chat,
         "/completions": ask_completions,
         "/responses": ask_responses,
+        "/embeddings": ask_embeddings,
         "/logits": ask_logits,
         "/logprobs": ask_logits,
         "/chat/logits": ask_logits,

@@ -8,6 +8,7 @@ how often a counted marker was met.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from runner.simulate.limits import Gate
 from runner.simulate.prompts import InvalidRequestError, raw_digest, request_digest
 from runner.simulate.replies import (
     ErrorBody,
+    body_too_large,
     context_length_exceeded,
     error_reply,
     model_not_found,
@@ -32,6 +34,7 @@ from runner.simulate.replies import (
 )
 from runner.simulate.spoils import SPOILS
 from runner.simulate.streams import STREAM_ANSWERLESS, stream_reply
+from runner.simulate.vectors import dress_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +134,8 @@ class Judge:
             return Verdict(error_reply(400, error.body))
         except UsageError as error:
             return Verdict(error_reply(400, ErrorBody(f"{error.message} {error.hint}", code="unknown_fault")))
-        return Verdict(refusal) if (refusal := self._refuse(asked.whole)) else self._admit(asked, place, marker)
+        refusal = self._refuse(asked.whole) or self._refuse_pack(asked, len(envelope.raw))
+        return Verdict(refusal) if refusal else self._admit(asked, place, marker)
 
     def _refuse(self, request: ChatRequest) -> Reply | None:
         if self._options.models and request.model not in self._options.models:
@@ -142,6 +146,20 @@ class Judge:
             return context_length_exceeded(context, request.prompt_tokens, completion)
         if self._options.quota_after is not None and self._granted >= self._options.quota_after:
             return quota_exhausted()
+        return None
+
+    def _refuse_pack(self, asked: Asked, size_bytes: int) -> Reply | None:
+        vectors, style = asked.vectors, self._options.vectors
+        if vectors is None:
+            return None
+        if vectors.as_base64 and style.base64 == "refuse":
+            message = "Invalid value: 'base64'. Supported values are: 'float'."
+            return error_reply(400, ErrorBody(message, param="encoding_format", code="invalid_value"))
+        if style.most_inputs is not None and len(vectors.inputs) > style.most_inputs:
+            message = f"batch size {len(vectors.inputs)} > maximum allowed batch size {style.most_inputs}"
+            return error_reply(413, ErrorBody(message, type="Validation"))
+        if style.most_bytes is not None and size_bytes > style.most_bytes:
+            return body_too_large(style.most_bytes)
         return None
 
     def _admit(self, asked: Asked, place: Place, marker: Marker | None) -> Verdict:
@@ -159,8 +177,11 @@ class Judge:
     def _answer(self, asked: Asked, place: Place, fault: str | None) -> Verdict:
         stamp = Stamp(self._options.seed, place.number, int(self._today()))
         answer = build_joint_answer(asked, self._options.answers, stamp)
-        request, usage = asked.whole, answer["usage"]
-        reply = shape(fault, answer, self._options.fault_details, asked.dress)
+        request, usage, dress, vectors = asked.whole, answer["usage"], asked.dress, asked.vectors
+        if vectors is not None:
+            usage["completion_tokens"] = 0
+            dress = partial(dress_vectors, vectors, self._options.vectors, fault)
+        reply = shape(fault, answer, self._options.fault_details, dress)
         if request.stream and reply.status == HTTPStatus.OK and fault not in SPOILS:
             reply = stream_reply(reply, fault, self._options.fault_details, include_usage=request.include_usage)
         if reply.status != HTTPStatus.OK or fault in ANSWERLESS or (reply.events and fault in STREAM_ANSWERLESS):

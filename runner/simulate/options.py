@@ -11,6 +11,7 @@ from runner.simulate.details import FaultDetails
 from runner.simulate.faults import FaultRules, check_rules
 from runner.simulate.latency import Latency, check_distribution
 from runner.simulate.limits import Limits
+from runner.simulate.vectors import VectorStyle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,7 @@ class SimulatorOptions:
     quota_after: int | None = None
     seed: int = 0
     answers: AnswerStyle = field(default_factory=AnswerStyle)
+    vectors: VectorStyle = field(default_factory=VectorStyle)
     latency: Latency = field(default_factory=Latency)
     limits: Limits = field(default_factory=Limits)
     faults: FaultRules = field(default_factory=FaultRules)
@@ -82,4 +84,7 @@ def _positive(options: SimulatorOptions) -> tuple[tuple[str, float | None], ...]
         ("limits.tokens_per_minute", options.limits.tokens_per_minute),
         ("limits.burst_s", options.limits.burst_s),
         ("fault_details.drip_bytes", options.fault_details.drip_bytes),
+        ("vectors.dimensions", options.vectors.dimensions),
+        ("vectors.most_inputs", options.vectors.most_inputs),
+        ("vectors.most_bytes", options.vectors.most_bytes),
     )

@@ -7,6 +7,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +24,8 @@ _COMPRESSION_LEVEL = 1
 # What a row group holds in memory before it is written: larger ones cost less time a row, and more memory.
 _ROW_GROUP_BYTES = 4 * 1024 * 1024
 # Text columns of model output hardly repeat; dictionaries for them cost time and save nothing.
+_FLOAT_LISTS = pa.list_(pa.float32())
+_NO_VECTOR = np.empty(0, np.float32)
 _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "served_model", "server", "target"]
 
 
@@ -33,10 +36,11 @@ Arrays: TypeAlias = "dict[tuple[int, pa.DataType], tuple[pa.Array, Sequence[Any]
 class PartWriter:
     """Writes one part in row groups of a few MB; the file is complete and durable only after `close`.
 
-    Raises StorageError for whatever the disk refuses.
+    `light` compresses with snappy: vectors and their base64 hardly get smaller, and trying costs more than all the rest
+    of writing them. Raises StorageError for whatever the disk refuses.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, light: bool = False) -> None:
         self.path = path
         self.schema = schema
         self.rows = 0
@@ -49,8 +53,8 @@ class PartWriter:
             self._writer = pq.ParquetWriter(
                 self._file,
                 schema,
-                compression="zstd",
-                compression_level=_COMPRESSION_LEVEL,
+                compression="snappy" if light else "zstd",
+                compression_level=None if light else _COMPRESSION_LEVEL,
                 use_dictionary=dictionary or False,
                 write_page_checksum=True,
                 write_statistics=dictionary or False,
@@ -116,8 +120,23 @@ def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType, known: A
         return pa.nulls(count, kind)
     found = known.get((id(values), kind))
     if found is None:
-        found = known[id(values), kind] = (pa.array(values, kind), values)  # which keeps the id from being given away
+        made = _float_lists(values, kind) if kind == _FLOAT_LISTS else pa.array(values, kind)
+        found = known[id(values), kind] = (made, values)  # which keeps the id from being given away
     return found[0]
+
+
+def _float_lists(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return vectors as one array: their buffers joined, no number made an object; NaN in one of them is null."""
+    if not any(isinstance(value, np.ndarray) for value in values):
+        return pa.array(values, kind)
+    vectors = [_NO_VECTOR if value is None else np.asarray(value, dtype=np.float32) for value in values]
+    offsets = np.zeros(len(vectors) + 1, np.int32)
+    np.cumsum([len(vector) for vector in vectors], out=offsets[1:])
+    joined = np.concatenate(vectors)
+    numbers = pa.array(joined, kind.value_type, from_pandas=bool(np.isnan(joined).any()))
+    missing = np.array([value is None for value in values])
+    mask = pa.array(missing) if missing.any() else None
+    return pa.ListArray.from_arrays(pa.array(offsets), numbers, type=kind, mask=mask)
 
 
 def file_crc32(path: Path) -> tuple[int, int]:

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("changes", "where", "message"),
     [
-        ({"request.endpoint": "embeddings"}, "request.endpoint", "the endpoint embeddings"),
         ({"request.endpoint": "loglikelihood"}, "request.endpoint", "the endpoint loglikelihood"),
-        ({"request.batch_size": 4}, "request.batch_size", "a fixed batch size"),
         ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
         ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
         ({"request.retrieval.knowledge_base": "kb"}, "request.retrieval.knowledge_base", "retrieval"),
@@ -54,6 +52,8 @@ def test_what_does_not_exist_yet_is_named(
         {"request.stream": True},
         {"request.on_unsupported": "fail"},
         {"request.endpoint": "completions", "request.prompt": "{{ question }}"},
+        {"request.endpoint": "embeddings", "request.input": "{{ question }}"},
+        {"request.endpoint": "completions", "request.prompt": "{{ question }}", "request.batch_size": 4},
         {"request.endpoint": "logprobs"},
         {"request.endpoint": "responses"},
         {"model.path": "/logits"},
@@ -76,8 +76,8 @@ def test_what_exists_is_not_named(
 
 
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    config = config_from_dict(values({"matrix": {}, "request.batch_size": 2, "notify": [1]}), tmp_path)
-    assert [problem.where for problem in unavailable(config)] == ["request.batch_size", "notify", "matrix"]
+    config = config_from_dict(values({"matrix": {}, "request.on_truncated": "retry", "notify": [1]}), tmp_path)
+    assert [problem.where for problem in unavailable(config)] == ["request.on_truncated", "notify", "matrix"]
 
 
 def test_what_cannot_be_streamed_is_named(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

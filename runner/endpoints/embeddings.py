@@ -1,0 +1,208 @@
+"""Owns the embeddings endpoint: which body a sample becomes, and which vectors an answer holds.
+
+Shapes: OpenAI API reference, "Create embeddings" and "The embedding object". An input is a text or a list of token ids;
+a list of either is several inputs. `embedding` is base64 of little-endian float32 where that was asked for, else a list
+of numbers; servers that do not know base64 answer with the list. Of several inputs each answer is joined by its
+`index` and never by its place: servers do reorder, and a vector that is given to the wrong sample is worse than none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runner.endpoints.answers import missing_choice, parsed_from
+from runner.endpoints.usage import count_tokens
+from runner.endpoints.vectors import VectorError, decode, decode_all, vector_of, without_infinities
+from runner.errors import NoChoicesError, ParseError, kind_of
+from runner.jsontext import loads
+from runner.records import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from runner.errors import RequestError
+    from runner.records import Parsed, Usage
+
+    Vector = NDArray[np.float32]
+
+PATH = "/embeddings"
+# Asked for unless the parameters say otherwise: half the bytes of a list of numbers, and no number is parsed.
+ENCODING = ("encoding_format", "base64")
+
+_EMBEDDING = re.compile(rb'"embedding"\s*:\s*"')
+_USAGE = re.compile(rb'"usage"\s*:\s*(\{[^{}]*\})')
+_LOOK_BYTES = 2048
+_LARGE_BYTES = 32 * 1024
+# Stands for a text that was cut out of an answer; no base64 text is this.
+_CUT = b"@"
+
+
+def compose(content: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the body, but for the model, of an input and parameters; all of it may hold templates."""
+    return {"input": content, **params}
+
+
+def asks_for_logprobs(_body: dict[str, Any]) -> bool:
+    """Say that no embedding has log probabilities."""
+    return False
+
+
+def longest_answer(_body: dict[str, Any]) -> int | None:
+    """Return 0: a vector takes no tokens."""
+    return 0
+
+
+def choices_wanted(body: dict[str, Any]) -> int:
+    """Return how many vectors a request body asks for: one for each of its inputs."""
+    content = body.get("input")
+    # A list of numbers is one input, as token ids.
+    return len(content) if isinstance(content, list) and content and not isinstance(content[0], int) else 1
+
+
+def reserve_tokens(_body: dict[str, Any], size_bytes: int) -> int:
+    """Estimate the tokens a request will be charged: four bytes a token, and nothing for the answer."""
+    return size_bytes // 4
+
+
+def find_problem(body: Any) -> RequestError | None:
+    """Say what keeps a 2xx JSON body from being an answer; null when it is one."""
+    if isinstance(body, dict) and isinstance(body.get("data"), list) and body["data"]:
+        return None
+    return NoChoicesError(
+        "the server's 2xx answer has no embeddings",
+        hint="does model.base_url have an OpenAI-compatible /embeddings? model.path names another path",
+    )
+
+
+def glance(body: bytes) -> Usage | None:
+    """Return the token counts of a large body that is plainly a whole answer; null where only parsing tells.
+
+    Megabytes of vectors would hold up the event loop.
+    """
+    if len(body) < _LARGE_BYTES or not body.startswith(b"{"):
+        return None
+    head, tail = body[:_LOOK_BYTES], body[-_LOOK_BYTES:].rstrip()
+    usage = _USAGE.findall(tail) or _USAGE.findall(head)
+    if not tail.endswith(b"}") or b'"data"' not in head + tail or b'"embedding"' not in head or len(usage) != 1:
+        return None
+    if b'"error"' in head or b'"error"' in tail:
+        return None
+    try:
+        return count_tokens({"usage": loads(usage[0])[0]})
+    except ValueError:
+        return None
+
+
+def parse(body: bytes, cases: int, choices: int) -> Parsed:
+    """Read the vectors of an answer: exactly `choices` outputs for each case, index i for case i // choices.
+
+    An input without a vector of its own, or with two of them, fails alone. Raises ValueError when the body is no JSON
+    object with data.
+    """
+    found = _read_cut(body)
+    value, note = loads(body) if found is None else (found[0], None)
+    if find_problem(value) is not None:
+        raise ValueError("the answer has no embeddings")
+    notes = [note] if note else []
+    places = _places(value["data"], cases * choices, notes)
+    vectors = None if found is None else _whole(places, value["data"], found[1])
+    if vectors is None:
+        outputs = [_output(entry, place % choices) for place, entry in enumerate(places)]
+    elif choices == 1:
+        outputs = [Output(0, "ok", embedding=vector) for vector in vectors]
+    else:
+        outputs = [Output(place % choices, "ok", embedding=vector) for place, vector in enumerate(vectors)]
+    grouped = ((output,) for output in outputs) if choices == 1 else zip(*[iter(outputs)] * choices, strict=True)
+    return parsed_from(value, tuple(grouped), notes)
+
+
+def _places(entries: list[Any], total: int, notes: list[str]) -> Sequence[dict[str, Any] | None]:
+    """Return the entry of each input, null where it has none or more than one."""
+    if set(map(type, entries)) == {dict}:
+        indexes = [entry.get("index") for entry in entries]
+        if indexes == list(range(total)) and bool not in set(map(type, indexes)):
+            return entries  # what nearly every answer is
+        if len(entries) == total == 1 and indexes == [None]:
+            return entries
+    sound = [entry for entry in entries if isinstance(entry, dict)]
+    counts = Counter(entry["index"] for entry in sound if type(entry.get("index")) is int)
+    placed = {
+        entry["index"]: entry for entry in sound if type(entry.get("index")) is int and counts[entry["index"]] == 1
+    }
+    usable = sum(0 <= index < total for index in placed)
+    if usable < len(entries):
+        notes.append(
+            f"{len(entries)} embeddings for {total} inputs: {len(entries) - usable} have no index of their own"
+        )
+    return [placed.get(place) for place in range(total)]
+
+
+def _read_cut(body: bytes) -> tuple[Any, Vector] | None:
+    """Return an answer as JSON without its base64 texts, and their vectors; null where all of it has to be parsed.
+
+    In JSON a quote inside a text is escaped, so that the key with its quotes can be nothing else. What is left is
+    parsed as JSON all the same, with a mark for each text: as many marks as entries means one in each, in that order.
+    """
+    mark = _EMBEDDING.search(body, 0, _LARGE_BYTES)
+    if mark is None:
+        return None
+    first, *pieces = body.split(mark[0])
+    ends = [piece.find(b'"') for piece in pieces]
+    matrix = decode_all([piece[:end] for piece, end in zip(pieces, ends, strict=True)])
+    rest = [first, *(piece[end:] for piece, end in zip(pieces, ends, strict=True))]
+    if matrix is None or min(ends) < 0 or b'"' + _CUT in b"".join(rest):
+        return None
+    try:
+        value, note = loads((mark[0] + _CUT).join(rest))
+    except ValueError:
+        return None
+    marks = [entry.get("embedding") for entry in value["data"]] if note is None and _has_objects(value) else []
+    if marks != [_CUT.decode()] * len(matrix):
+        return None
+    for entry, vector in zip(value["data"], matrix, strict=True):
+        entry["embedding"] = vector
+    return value, matrix
+
+
+def _has_objects(value: Any) -> bool:
+    return find_problem(value) is None and set(map(type, value["data"])) == {dict}
+
+
+def _whole(places: Sequence[dict[str, Any] | None], entries: list[Any], matrix: Vector) -> Vector | None:
+    """Return all vectors in the order of the inputs; null where one of them has to be looked at by itself."""
+    if places is not entries:
+        if None in places:
+            return None
+        matrix = np.stack([entry["embedding"] for entry in places if entry])
+    return None if without_infinities(matrix)[1].any() else matrix
+
+
+def _output(entry: dict[str, Any] | None, choice: int) -> Output:
+    if entry is None:
+        return missing_choice(choice)
+    try:
+        vector = _vector(entry.get("embedding"))
+    except VectorError as error:
+        return Output(choice, "failed", error_kind=kind_of(ParseError), error_message=f"{error}; its bytes are in raw/")
+    (finite,), (odd,) = without_infinities(vector.reshape(1, -1))
+    return Output(
+        choice, "ok", embedding=finite, note=f"embedding: {odd} values are not finite, and null" if odd else None
+    )
+
+
+def _vector(found: Any) -> Vector:
+    if isinstance(found, str):
+        found = decode(found)
+    elif isinstance(found, list):
+        found = vector_of(found)
+    if not isinstance(found, np.ndarray):
+        raise VectorError("there is no embedding" if found is None else "the embedding is not a list of numbers")
+    if not len(found):
+        raise VectorError("the embedding is empty")
+    return found

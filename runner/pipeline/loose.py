@@ -1,0 +1,167 @@
+"""Owns how rows become cases that can share requests: the input of each apart from all that stands around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from orjson import dumps
+
+from runner.digest import digest128
+from runner.errors import TemplateError
+from runner.pipeline.fingerprint import (
+    UnusableRowError,
+    kept_columns,
+    kept_columns_of,
+    key_endings,
+    occurrence_digest,
+    row_digest,
+    row_digests,
+    sample_id,
+    target_text,
+)
+from runner.pipeline.packing import Loose
+from runner.records import Case, Request, Wrapping
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runner.endpoints import Template
+    from runner.pipeline.fingerprint import RequestPlan, Row, RowReader
+    from runner.pipeline.packing import PackLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a run packs: within which limits, the template of one input, and those of a body's other fields."""
+
+    limits: PackLimits
+    content: Template
+    others: Mapping[str, Template]
+
+
+class LooseBuilder:
+    """Makes the cases of rows; what is the same for all of them is worked out once."""
+
+    __slots__ = ("_constant", "_encode", "_endings", "_packing", "_plan")
+
+    def __init__(self, plan: RequestPlan, packing: Packing) -> None:
+        self._plan = plan
+        self._packing = packing
+        self._encode = packing.content.encoder()
+        self._endings = key_endings(plan)
+        self._constant: list[_Around] | None = None
+        if all(template.constant for template in packing.others.values()):
+            self._constant = self._around({})
+
+    def build_all(
+        self, reader: RowReader, rows: Sequence[Any], occurrences: Sequence[int] | None
+    ) -> list[Loose] | None:
+        """Return the cases of rows that are all alike, by repeat; null where they have to be built one by one.
+
+        The same as `build` gives for each, in less than half the time. `occurrences` null stands for zeros.
+        """
+        plan = self._plan
+        if self._constant is None or not plan.template.certain or (found := reader.read_all(rows)) is None:
+            return None
+        contents, carries = found
+        digests = row_digests(plan, contents)
+        occurred = occurrences or [0] * len(rows)
+        if occurrences is not None:
+            digests = list(map(occurrence_digest, digests, occurrences))
+        try:
+            ids = list(map(sample_id, repeat(plan), rows, contents, occurred))
+            columns = kept_columns_of(plan, rows)
+            targets = list(map(target_text, repeat(plan), rows)) if plan.target_column else [None] * len(rows)
+            inputs = list(map(self._encode, rows))
+        except (UnusableRowError, TemplateError, TypeError):
+            return None
+        if not all(map(_is_one, inputs)):
+            return None
+        sizes = list(map(len, inputs))
+        texts = list(map(dumps, ids))
+        made = []
+        for number, around in enumerate(self._constant):
+            middle, after = self._endings[number] + around.plain, around.wrapping.after
+            keys = [
+                blake2b(b'["v1",%b%b%b%b' % (own_id, middle, content, after), digest_size=16).digest()
+                for own_id, content in zip(texts, inputs, strict=True)
+            ]
+            cases = list(map(Case, keys, ids, repeat(number), digests, carries, targets, columns, sizes))
+            made.append(Loose(cases, inputs, plan.path, around.choices, around.wrapping))
+        return made
+
+    def build(self, row: Row) -> list[Loose | Request]:
+        """Return a row's cases, one for each repeat; one whose input is several becomes a request of its own.
+
+        Raises TemplateError when a template fails for it.
+        """
+        plan, values = self._plan, row.values
+        own_id = sample_id(plan, values, row.content, row.occurrence)
+        digest = occurrence_digest(row_digest(plan, row.content), row.occurrence)
+        columns, target = kept_columns(plan, values), target_text(plan, values)
+        content = self._encode(values)
+        prefix = b'["v1",' + dumps(own_id)
+        made: list[Loose | Request] = []
+        for number, around in enumerate(self._constant or self._around(values)):
+            key = digest128(b"".join((prefix, self._endings[number], around.plain, content, around.wrapping.after)))
+            case = Case(key, own_id, number, digest, row.carry, target, columns, len(content))
+            if _is_one(content):
+                made.append(Loose([case], [content], plan.path, around.choices, around.wrapping))
+            else:
+                made.append(self._alone(case, content, around))
+        return made
+
+    def _alone(self, case: Case, content: bytes, around: _Around) -> Request:
+        """Return the request of a case whose input is several, or nothing that an input can be: the server decides."""
+        endpoint, wrapping = self._plan.endpoint, around.wrapping
+        body = wrapping.before + content + wrapping.after
+        whole = orjson.loads(body)
+        reserve = endpoint.reserve_tokens(whole, len(content))
+        return Request(case.key, self._plan.path, body, (case,), endpoint.choices_wanted(whole), reserve, wrapping=wrapping)
+
+    def _around(self, values: Mapping[str, Any]) -> list[_Around]:
+        """Return what stands around the input, for each repeat."""
+        plan = self._plan
+        fields = {key: template.render(values) for key, template in self._packing.others.items()}
+        seed = fields.get("seed")
+        if plan.repeats == 1 or type(seed) is not int:
+            return [_Around.of(plan, fields)] * plan.repeats
+        return [_Around.of(plan, {**fields, "seed": seed + repeat}) for repeat in range(plan.repeats)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """A body without its input: `plain` is what stands before it in the sample's own request, as its key has it."""
+
+    wrapping: Wrapping
+    plain: bytes
+    choices: int
+
+    @classmethod
+    def of(cls, plan: RequestPlan, fields: dict[str, Any]) -> _Around:
+        endpoint = plan.endpoint
+        plain, after = _halves(fields, endpoint.field)
+        encoding = endpoint.packable.encoding if endpoint.packable else None
+        before, other = plain, None
+        if encoding is not None and encoding[0] not in fields:
+            before, other = _halves({**fields, encoding[0]: encoding[1]}, endpoint.field)[0], plain
+        body = {**fields, endpoint.field: ""}
+        wrapping = Wrapping(before, after, other, endpoint.reserve_tokens(body, 0))
+        return cls(wrapping, plain, endpoint.choices_wanted(body))
+
+
+def _halves(fields: Mapping[str, Any], field: str) -> tuple[bytes, bytes]:
+    """Return the JSON of an object with sorted keys, as it stands before and after the value of `field`."""
+    before = dumps({key: fields[key] for key in fields if key < field}, option=orjson.OPT_SORT_KEYS)[:-1]
+    after = dumps({key: fields[key] for key in fields if key > field}, option=orjson.OPT_SORT_KEYS)[1:]
+    comma = b"," if len(before) > 1 else b""
+    return before + comma + dumps(field) + b":", (b"," if len(after) > 1 else b"") + after
+
+
+def _is_one(content: bytes) -> bool:
+    """Say whether JSON is a single input: a text, or a list of token ids."""
+    return content[:1] == b'"' or (content[:1] == b"[" and content[1:2].isdigit())

@@ -1,0 +1,212 @@
+"""Owns packing: inputs of several samples in one request, within limits, and taking such a request apart again. Pure.
+
+A sample's key, digest and everything else that identifies it are those of a request of its own: packing is how samples
+travel. A pack of one sample is that sample's own request, but for the encoding that is asked for by default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import TYPE_CHECKING
+
+from runner.digest import digest128
+from runner.records import Request, value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.config import RunConfig
+    from runner.endpoints import Endpoint
+    from runner.records import Case, Wrapping
+
+# OpenAI API reference, "Create embeddings": at most 2,048 inputs in an array, and 300,000 tokens summed over them.
+MOST_INPUTS = 2_048
+MOST_TOKENS = 300_000
+# A body stays below nginx's default for what it lets through, 1 MiB, with all that stands around the inputs.
+MOST_BYTES = 1_000_000
+# Packs that are being filled at the same time, where bodies differ by more than their inputs.
+_MOST_OPEN = 32
+# Bytes of a token, so that the estimate is rather too high: of plain English, and of everything else.
+_ASCII_BYTES, _OTHER_BYTES = 3, 2
+
+
+@dataclass(frozen=True, slots=True)
+class PackLimits:
+    """The most of a pack; a single input beyond them is a pack of its own. Tokens are estimates."""
+
+    inputs: int = MOST_INPUTS
+    tokens: int = MOST_TOKENS
+    size_bytes: int = MOST_BYTES
+
+
+@value
+class Loose:
+    """Cases that can share requests: their inputs as JSON, and what stands around each of them, the same for all."""
+
+    cases: list[Case]
+    contents: list[bytes]
+    path: str
+    choices: int
+    wrapping: Wrapping
+
+
+def limits_of(config: RunConfig, endpoint: Endpoint) -> PackLimits | None:
+    """Return how a run packs; null where every sample is a request of its own."""
+    size, packable = config.request.batch_size, endpoint.packable
+    # One stream holds one answer.
+    if packable is None or config.request.stream:
+        return None
+    if size == "auto":
+        size = MOST_INPUTS if packable.by_default else 1
+    if size == 1 and packable.encoding is None:
+        return None
+    # A pack beyond what the server permits in a minute would never be let through.
+    per_minute = config.limits.tokens_per_minute
+    tokens = MOST_TOKENS if per_minute is None else max(1, min(MOST_TOKENS, int(per_minute)))
+    return PackLimits(size, tokens)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A pack that is being filled."""
+
+    first: Loose
+    cases: list[Case]
+    contents: list[bytes]
+    size_bytes: int = 0
+    tokens: int = 0
+
+
+class Packer:
+    """Fills packs in the order of what comes; one that is full, or would be too full with the next, goes out."""
+
+    __slots__ = ("_limits", "_open")
+
+    def __init__(self, limits: PackLimits) -> None:
+        self._limits = limits
+        self._open: dict[tuple[Wrapping, bytes], _Open] = {}
+
+    def add(self, loose: Loose) -> list[Request]:
+        """Take in some cases and return the packs that are ready to go."""
+        kinds = {content[:1] for content in loose.contents}
+        if len(kinds) == 1:
+            return self._add_alike(loose, kinds.pop())
+        ready = []
+        for kind in sorted(kinds):  # texts and token ids never share an array
+            chosen = [content[:1] == kind for content in loose.contents]
+            cases, contents = list(compress(loose.cases, chosen)), list(compress(loose.contents, chosen))
+            ready += self._add_alike(replace(loose, cases=cases, contents=contents), kind)
+        return ready
+
+    def _add_alike(self, loose: Loose, kind: bytes) -> list[Request]:
+        ready: list[Request] = []
+        sizes = [len(content) + 1 for content in loose.contents]
+        tokens = list(map(count_tokens, loose.contents))
+        start = 0
+        while start < len(sizes):
+            pack, end = self._pack_of(loose, kind, ready), start
+            count, size_bytes, total = len(pack.cases), pack.size_bytes, pack.tokens
+            limits = self._limits
+            while end < len(sizes) and count < limits.inputs:
+                size_bytes += sizes[end]
+                total += tokens[end]
+                if (size_bytes > limits.size_bytes or total > limits.tokens) and count:
+                    break
+                count += 1
+                end += 1
+            pack.cases += loose.cases[start:end]
+            pack.contents += loose.contents[start:end]
+            pack.size_bytes += sum(sizes[start:end])
+            pack.tokens += sum(tokens[start:end])
+            if end < len(sizes) or count == limits.inputs:
+                ready.append(_close(self._open.pop((loose.wrapping, kind))))
+            start = end
+        return ready
+
+    def _pack_of(self, loose: Loose, kind: bytes, ready: list[Request]) -> _Open:
+        pack = self._open.get((loose.wrapping, kind))
+        if pack is None:
+            if len(self._open) >= _MOST_OPEN:
+                ready.append(_close(self._open.pop(next(iter(self._open)))))
+            pack = self._open[loose.wrapping, kind] = _Open(loose, [], [])
+        return pack
+
+    def flush(self) -> list[Request]:
+        """Return what is left."""
+        packs = [_close(pack) for pack in self._open.values()]
+        self._open.clear()
+        return packs
+
+
+def count_tokens(content: bytes) -> int:
+    """Estimate the tokens of one input as JSON: a text, or a list of token ids."""
+    if content[:1] == b"[":
+        return content.count(b",") + 1
+    return len(content) // (_ASCII_BYTES if content.isascii() else _OTHER_BYTES) + 1
+
+
+def take_apart(request: Request, sizes: Sequence[int]) -> list[Request]:
+    """Return the requests that hold the first `sizes[0]` cases of a pack, the next `sizes[1]`, and so on."""
+    wrapping = request.wrapping
+    if wrapping is None or sum(sizes) != len(request.cases):
+        raise ValueError("not a pack, or not all of it")
+    contents, place = [], len(wrapping.before) + (len(request.cases) > 1)
+    for case in request.cases:
+        contents.append(request.body[place : place + case.input_bytes])
+        place += case.input_bytes + 1
+    parts, start = [], 0
+    for size in sizes:
+        chosen = slice(start, start + size)
+        parts.append(_request(request, wrapping, request.cases[chosen], contents[chosen]))
+        start += size
+    return parts
+
+
+def single_out(request: Request, position: int) -> tuple[Request, Request]:
+    """Return the request of one case of a pack, and that of the others."""
+    sizes = [size for size in (position, 1, len(request.cases) - position - 1) if size]
+    parts = take_apart(request, sizes)
+    single = parts.pop(1 if position else 0)
+    if len(parts) == 1:
+        return single, parts[0]
+    cases = parts[0].cases + parts[1].cases
+    contents = [_inputs(part) for part in parts]
+    wrapping = request.wrapping
+    if wrapping is None:
+        raise ValueError("not a pack")
+    return single, _request(request, wrapping, cases, contents)
+
+
+def without_encoding(request: Request) -> Request:
+    """Return the request without the encoding that is asked for by default; it keeps its key."""
+    wrapping = request.wrapping
+    if wrapping is None or wrapping.plain is None:
+        return request
+    body = wrapping.plain + request.body[len(wrapping.before) :]
+    return replace(request, body=body, wrapping=replace(wrapping, before=wrapping.plain, plain=None))
+
+
+def _inputs(request: Request) -> bytes:
+    wrapping = request.wrapping
+    if wrapping is None:
+        raise ValueError("not a pack")
+    content = request.body[len(wrapping.before) : len(request.body) - len(wrapping.after)]
+    return content[1:-1] if len(request.cases) > 1 else content
+
+
+def _close(pack: _Open) -> Request:
+    first = pack.first
+    model = Request(b"", first.path, b"", (), first.choices, 0, wrapping=first.wrapping)
+    return _request(model, first.wrapping, tuple(pack.cases), pack.contents)
+
+
+def _request(model: Request, wrapping: Wrapping, cases: tuple[Case, ...], contents: Sequence[bytes]) -> Request:
+    inputs = b",".join(contents)
+    if len(cases) > 1:
+        key = digest128(b"pack" + b"".join([case.key for case in cases]))
+        body = b"".join((wrapping.before, b"[", inputs, b"]", wrapping.after))
+    else:
+        key, body = cases[0].key, b"".join((wrapping.before, inputs, wrapping.after))
+    reserve = len(inputs) // 4 + len(cases) * wrapping.answer_tokens
+    return Request(key, model.path, body, cases, model.choices, reserve, wrapping=wrapping)
