@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.endpoints import chat, completions, responses
+from runner.endpoints.media import prompt_bytes, shortened
 from runner.endpoints.omission import find_omission
-from runner.endpoints.template import Template, compile_template, join_fields
+from runner.endpoints.template import Filters, Template, compile_template, join_fields
 from runner.endpoints.usage import count_tokens, read_usage
 
 if TYPE_CHECKING:
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 __all__ = [
     "ENDPOINTS",
     "Endpoint",
+    "Filters",
     "Template",
     "compile_template",
     "count_tokens",
     "find_omission",
     "join_fields",
+    "prompt_bytes",
     "read_usage",
+    "shortened",
 ]
 
 
@@ -33,8 +37,8 @@ class Endpoint:
     """One API shape as plain functions.
 
     `path` is added to the base URL. `choices_wanted(body)` counts the answers a body asks for, `reserve_tokens(body,
-    size_bytes)` estimates its tokens, `find_problem(body)` says why a 2xx body is no answer, and `parse(body bytes,
-    cases, choices)` reads the outputs (it raises ValueError for what is none).
+    size_bytes)` estimates its tokens (from what `prompt_bytes` says of it), `find_problem(body)` says why a 2xx body is
+    no answer, and `parse(body bytes, cases, choices)` reads the outputs (it raises ValueError for what is none).
 
     A body is made by `compose(content, parameters)`, where the content is what stands at `request.<content>` in a
     config and at `field` in the body, and, once rendered, by `finish(body)`, if there is one. `longest_answer(body)` is

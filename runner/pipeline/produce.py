@@ -19,11 +19,11 @@ from runner.pipeline.fingerprint import (
     row_digest,
 )
 from runner.pipeline.scan import BadPlace, bad_row_digest
-from runner.readers import BadRow, read_batches
+from runner.readers import BadRow, RowBatch, read_batches
 from runner.records import SkippedRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # How many shuffled rows are held at once: more rows, more memory; fewer, more passes over the file.
 _SHUFFLED_ROWS = 16_384
+# Requests are handed on when they take this much, however few they are: rows may be short and what they name large.
+_HANDED_ON_BYTES = 4 << 20
 _SHOWN_PLACES = 20
 
 
@@ -61,6 +63,9 @@ def produce(production: Production) -> Iterator[list[Request | SkippedRow]]:
         chunk = shuffled[start : start + _SHUFFLED_ROWS]
         wanted = np.zeros_like(production.todo.wanted)
         wanted[chunk] = True
+        if production.plan.file_digests is not None:
+            yield from _requests_of(production, _shuffled_rows(production, wanted, start))
+            continue
         made = [one for batch in _in_order(production, wanted) for one in batch]
         order = np.random.default_rng([production.shuffle_seed, start]).permutation(len(made))
         yield [made[position] for position in order.tolist()]
@@ -69,10 +74,11 @@ def produce(production: Production) -> Iterator[list[Request | SkippedRow]]:
 def find_unrenderable(production: Production) -> list[BadPlace]:
     """Return the rows left to do whose templates fail, the first 20 of them, before anything is sent.
 
-    Nothing is rendered where the templates cannot fail.
+    Nothing is rendered where the templates cannot fail, nor where the first pass has done it for the files they read.
     """
     found: list[BadPlace] = []
-    if production.plan.template.certain or production.skip_bad_rows:
+    plan = production.plan
+    if plan.template.certain or plan.file_digests is not None or production.skip_bad_rows:
         return found
     for batch in read_batches(production.paths, wanted=production.todo.wanted):
         for line, row in zip(batch.lines, batch.rows, strict=True):
@@ -99,12 +105,29 @@ def rows_as_requests(production: Production, wanted: NDArray[np.bool_]) -> Itera
 
 
 def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[list[Request | SkippedRow]]:
+    return _requests_of(production, read_batches(production.paths, wanted=wanted))
+
+
+def _shuffled_rows(production: Production, wanted: NDArray[np.bool_], start: int) -> Iterator[RowBatch]:
+    """Yield some rows one by one in shuffled order, so that what they name is read when it is a row's turn."""
+    rows = [
+        (batch.file, number, line, row)
+        for batch in read_batches(production.paths, wanted=wanted)
+        for number, line, row in zip(batch.numbers, batch.lines, batch.rows, strict=True)
+    ]
+    for position in np.random.default_rng([production.shuffle_seed or 0, start]).permutation(len(rows)).tolist():
+        file, number, line, row = rows[position]
+        yield RowBatch(file, [number], [line], [row])
+
+
+def _requests_of(production: Production, batches: Iterable[RowBatch]) -> Iterator[list[Request | SkippedRow]]:
     read, build = RowReader(production.plan).read, RequestBuilder(production.plan).build
     done, index = production.todo.done, production.index
     untouched = not done.any()
-    for batch in read_batches(production.paths, wanted=wanted):
+    for batch in batches:
         made: list[Request | SkippedRow] = []
         numbers: list[int] = []
+        held = 0
         for number, line, row in zip(batch.numbers, batch.lines, batch.rows, strict=True):
             content = None
             try:
@@ -112,10 +135,14 @@ def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[lis
                     raise UnusableRowError(row.reason)
                 content, carry = read(row)
                 requests = build(Row(row, content, carry, index.occurrence(number)))
+                held += len(requests[0].body) * len(requests)
                 made += requests if untouched else _left(requests, done[number])
             except (UnusableRowError, TemplateError, TypeError) as error:
                 made += _skipped(production, BadPlace(f"{batch.file}:{line}", str(error)), number, content)
             numbers += [number] * (len(made) - len(numbers))
+            if held >= _HANDED_ON_BYTES:
+                yield _without_known(production, made, numbers)
+                made, numbers, held, requests = [], [], 0, []
         yield _without_known(production, made, numbers)
 
 

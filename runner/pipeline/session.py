@@ -201,7 +201,7 @@ class _Session:
             self.journal.note_skipped(encode_skipped(one))
             self.counters.ended += 1
             return
-        await self.backlog.add()
+        await self.backlog.add(len(one.body))
         pending = Pending(one, time.time(), time.monotonic())
         try:
             todo.send_nowait(pending)
@@ -209,7 +209,7 @@ class _Session:
             try:
                 await todo.send(pending)
             except anyio.get_cancelled_exc_class():
-                self.backlog.end()
+                self.backlog.end(len(one.body))
                 raise
 
     async def _return_postponed(self, todo: MemoryObjectSendStream[Pending]) -> None:
@@ -354,7 +354,7 @@ class _Session:
             return
         self.counters.ended += 1
         self.counters.failed += error is not None
-        self.backlog.end()
+        self.backlog.end(len(pending.request.body))
 
     def _note(self, attempt: Attempt) -> None:
         try:
