@@ -135,7 +135,8 @@ def _filters(base64: Callable[[str], str], text: Callable[[str], str]) -> Filter
         name = _name(value)
         if _URL.match(name):
             return name
-        return f"data:{_checked(media_type) if media_type is not None else _guessed(name)};base64,{base64(name)}"
+        content = base64(name)
+        return f"data:{_guessed(name) if media_type is None else _checked(media_type)};base64,{content}"
 
     def base64_of(value: Any) -> str:
         name = _name(value)

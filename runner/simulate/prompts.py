@@ -1,7 +1,8 @@
 """Owns what a chat request says: its digest, its checks, and the few facts the answer depends on.
 
 Tokens: every four characters (code points) of text are one token, in prompts and in answers alike; a message costs
-four tokens more, an image, audio or other part without text 85. So counting is a division, and tokens joined give the text.
+four tokens more, an image, audio or other part without text 85. So counting is a division, and tokens joined give the
+text.
 """
 
 from __future__ import annotations

@@ -110,3 +110,49 @@ async def test_dropping_what_waits_lets_the_reader_go_on() -> None:
         assert [name(one) for one in backlog.drop_waiting()] == ["a"]
         await checkpoint()
     assert backlog.waiting == 0
+
+
+@pytest.mark.asyncio
+async def test_the_reader_waits_while_the_bodies_of_open_rows_take_too_much() -> None:
+    backlog = Backlog(bound=100, most_bytes=10)
+    await backlog.add(4)
+    await backlog.add(6)
+    added: list[int] = []
+
+    async def add(body_bytes: int) -> None:
+        await backlog.add(body_bytes)
+        added.append(body_bytes)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(add, 5)
+        await wait_all_tasks_blocked()
+        assert added == []
+        backlog.end(4)
+        await wait_all_tasks_blocked()
+        assert added == [], "6 + 5 bytes are more than 10"
+        backlog.end(6)
+        await wait_all_tasks_blocked()
+        assert added == [5]
+        group.start_soon(add, 11)
+        await wait_all_tasks_blocked()
+        assert added == [5]
+        backlog.end(5)
+    assert added == [5, 11], "a body that is larger than the bound goes by itself"
+    backlog.end(11)
+    backlog.end_reading()
+    assert backlog.finished
+
+
+@pytest.mark.asyncio
+async def test_a_row_that_waits_for_its_next_attempt_still_takes_its_bytes() -> None:
+    backlog = Backlog(bound=100, most_bytes=10)
+    await backlog.add(10)
+    backlog.postpone(pending("a"), -1.0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(backlog.add, 1)
+        await wait_all_tasks_blocked()
+        assert name(await backlog.next_due()) == "a"
+        await wait_all_tasks_blocked()
+        assert backlog._open_rows == 1
+        backlog.end(10)
+    assert backlog._open_rows == 1
