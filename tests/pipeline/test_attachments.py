@@ -122,7 +122,9 @@ def test_without_a_folder_urls_pass_and_files_do_not() -> None:
 def test_a_constant_name_is_read_for_each_row_and_not_when_the_template_is_compiled(
     files: Attachments, tmp_path: Path
 ) -> None:
+    (tmp_path / "late.png").write_bytes(b"early")
     template = compile_template("{{ 'late.png' | data_url }}", "t", files.reading)
+    (tmp_path / "late.png").unlink()
     assert template.filtered
     assert not template.constant
     with pytest.raises(TemplateError, match="does not exist"):

@@ -171,6 +171,16 @@ def test_files_that_were_only_touched_copied_or_linked_send_nothing(
     assert (sent, summary.ok, summary.superseded) == (0, ROWS, 0)
 
 
+def test_a_picture_with_another_name_is_the_same_request(simulator: Simulator, dataset: Path, tmp_path: Path) -> None:
+    config, run_dir = config_for(simulator, dataset, request=ASKED), tmp_path / "run"
+    run_again(config, run_dir, simulator)
+    (tmp_path / "pics").rename(tmp_path / "pictures")
+    write_rows(dataset, [row(number, image=f"pictures/{number}.png") for number in range(ROWS)])
+    summary, sent = run_again(config, run_dir, simulator)
+    assert (sent, summary.ok, summary.superseded) == (0, ROWS, 0)
+    assert by_sample(run_dir)["q2"]["in_image"] == "pictures/2.png"
+
+
 def test_a_remembered_scan_is_not_trusted_where_files_may_have_changed(
     simulator: Simulator, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
