@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from runner.endpoints import chat, completions, embeddings, responses
 from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.completion_stream import COMPLETION_STREAM
+from runner.endpoints.media import prompt_bytes, shortened
 from runner.endpoints.omission import find_omission
 from runner.endpoints.sse import is_event_stream
 from runner.endpoints.stream_request import stream_body
 from runner.endpoints.streaming import Streamed, StreamShape
-from runner.endpoints.template import Template, compile_template, join_fields
+from runner.endpoints.template import Filters, Template, compile_template, join_fields
 from runner.endpoints.usage import count_tokens, read_usage
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "CHAT_STREAM",
     "ENDPOINTS",
     "Endpoint",
+    "Filters",
     "Packable",
     "StreamShape",
     "Streamed",
@@ -34,7 +36,9 @@ __all__ = [
     "find_omission",
     "is_event_stream",
     "join_fields",
+    "prompt_bytes",
     "read_usage",
+    "shortened",
     "stream_body",
 ]
 
@@ -56,10 +60,10 @@ class Endpoint:
     """One API shape as plain functions.
 
     `path` is added to the base URL. `choices_wanted(body)` counts the answers a body asks for, `reserve_tokens(body,
-    size_bytes)` estimates its tokens, `find_problem(body)` says why a 2xx body is no answer, and `parse(body bytes,
-    cases, choices)` reads the outputs (it raises ValueError for what is none). `count_tokens(body)` reads the counts
-    alone. An adapter may also see errors its own way: `refine(error, body bytes)` may return another error for a failed
-    answer, and `error_in_body(body)` replaces how an error inside a 2xx is found.
+    size_bytes)` estimates its tokens (from what `prompt_bytes` says of it), `find_problem(body)` says why a 2xx body is
+    no answer, and `parse(body bytes, cases, choices)` reads the outputs (it raises ValueError for what is none).
+    `count_tokens(body)` reads the counts alone. An adapter may also see errors its own way: `refine(error, body bytes)`
+    may return another error for a failed answer, and `error_in_body(body)` replaces how an error inside a 2xx is found.
     `stream` assembles streamed answers into bodies of this shape; null where it has none.
 
     A body is made by `compose(content, parameters)`, where the content is what stands at `request.<content>` in a

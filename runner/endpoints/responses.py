@@ -103,9 +103,10 @@ def _part_of(part: Any, role: Any) -> Any:
     if kind == "image_url":
         image = part.get("image_url")
         image = dict(image) if isinstance(image, dict) else {"url": image}
-        return {"type": "input_image", "image_url": image.pop("url", None), **image}
+        return {**part, "type": "input_image", "image_url": image.pop("url", None), **image}
     if kind == "file" and isinstance(part.get("file"), dict):
-        return {"type": "input_file", **part["file"]}
+        beside = {name: value for name, value in part.items() if name != "file"}
+        return {**beside, "type": "input_file", **part["file"]}
     return part
 
 

@@ -3,13 +3,15 @@
 A string that is exactly `{{ column }}` keeps the column's type. One made only of text and `{{ column }}` is joined
 without Jinja2 and cannot fail when the columns are there. All else runs in Jinja2's immutable sandbox with
 StrictUndefined; results of `*` and `**` are bounded there, since `'a' * 10**8` is legal Jinja2. Dataset values are
-data: they are never rendered as templates.
+data: they are never rendered as templates. Whoever compiles a template may give it filters of his own, which may do
+what this module never does, such as reading files.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jinja2
@@ -24,11 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Piece: TypeAlias = "bytes | Callable[[Mapping[str, Any]], bytes]"
+# By name: functions of the value and of further arguments. They raise TemplateError for a value they do not take.
+Filters: TypeAlias = "Mapping[str, Callable[..., str]]"
 
 _MARKERS = re.compile(r"\{\{|\{%|\{#")
 _EXACT = re.compile(r"\A\s*\{\{-?\s*([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}\s*\Z")
 _MAX_RENDERED = 16 * 1024 * 1024
+# With filters that put whole files into a text.
+_MAX_FILTERED = 96 * 1024 * 1024
 _MAX_REPEATED = 1_000_000
+_NO_FILTERS: Filters = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +45,26 @@ class Template:
     `certain` says that rendering cannot fail for a row that has all of `columns` with a value.
     `render(values)` returns the JSON value; it raises TemplateError. `pieces` joined are the same value as JSON with
     sorted keys, without the detour over objects: bytes that are always the same, and functions for the others.
+    `filtered` says that it uses one of the filters it was compiled with.
     """
 
     columns: tuple[str, ...]
     certain: bool
     render: Callable[[Mapping[str, Any]], Any]
     pieces: tuple[Piece, ...]
+    filtered: bool = False
 
     @classmethod
     def varying(
-        cls, columns: tuple[str, ...], render: Callable[[Mapping[str, Any]], Any], *, certain: bool
+        cls,
+        columns: tuple[str, ...],
+        render: Callable[[Mapping[str, Any]], Any],
+        *,
+        certain: bool,
+        filtered: bool = False,
     ) -> Template:
         """Return a template all of which depends on the row."""
-        return cls(columns, certain, render, (lambda values: dumps(render(values), option=OPT_SORT_KEYS),))
+        return cls(columns, certain, render, (lambda values: dumps(render(values), option=OPT_SORT_KEYS),), filtered)
 
     @property
     def constant(self) -> bool:
@@ -85,22 +99,38 @@ def _refuse_null(value: Any) -> Any:
     return value
 
 
-_ENVIRONMENT = _Sandbox(
-    undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_refuse_null
-)
+def _environment(filters: Filters = _NO_FILTERS) -> _Sandbox:
+    environment = _Sandbox(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_refuse_null
+    )
+    environment.filters.update({name: _applied(function) for name, function in filters.items()})
+    return environment
 
 
-def compile_template(value: Any, where: str) -> Template:
+def _applied(function: Callable[..., str]) -> Callable[..., str]:
+    @jinja2.pass_context  # so that Jinja2 does not apply it to a constant while it compiles
+    def apply(_: jinja2.runtime.Context, value: Any, *arguments: Any, **named: Any) -> str:
+        if isinstance(value, jinja2.Undefined):
+            str(value)  # raises the error that names the column
+        return function(value, *arguments, **named)
+
+    return apply
+
+
+_ENVIRONMENT = _environment()
+
+
+def compile_template(value: Any, where: str, filters: Filters = _NO_FILTERS) -> Template:
     """Compile a JSON value all of whose strings may be templates. `where` is the config key named in errors.
 
-    Raises TemplateError for a template that Jinja2 cannot compile.
+    `filters` are there besides Jinja2's own. Raises TemplateError for a template that Jinja2 cannot compile.
     """
     if isinstance(value, str):
-        return _compile_text(value, where)
+        return _compile_text(value, where, filters)
     if isinstance(value, dict):
-        return join_fields({key: compile_template(item, f"{where}.{key}") for key, item in value.items()})
+        return join_fields({key: compile_template(item, f"{where}.{key}", filters) for key, item in value.items()})
     if isinstance(value, list):
-        return _join_items([compile_template(item, f"{where}.{number}") for number, item in enumerate(value)])
+        return _join_items([compile_template(item, f"{where}.{number}", filters) for number, item in enumerate(value)])
     return _constant(value)
 
 
@@ -133,7 +163,7 @@ def _combine(inner: list[Template], render: Callable[[Mapping[str, Any]], Any], 
     if certain and not columns:
         value = render({})
         return Template((), certain=True, render=lambda _: value, pieces=_merged(pieces))
-    return Template(columns, certain, render, _merged(pieces))
+    return Template(columns, certain, render, _merged(pieces), any(template.filtered for template in inner))
 
 
 def _constant(value: Any) -> Template:
@@ -151,7 +181,7 @@ def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
     return tuple(merged)
 
 
-def _compile_text(text: str, where: str) -> Template:
+def _compile_text(text: str, where: str, filters: Filters) -> Template:
     if not _MARKERS.search(text):
         return _constant(text)
     try:
@@ -161,15 +191,27 @@ def _compile_text(text: str, where: str) -> Template:
             column = exact.group(1)
             return Template.varying((column,), _column_render(column, where), certain=True)
         pieces = _plain_pieces(tree)
+        filtered, environment = _names_one(tree, filters), _ENVIRONMENT
+        if filtered:
+            environment = _environment(filters)
+            tree.set_environment(environment)
         columns = tuple(sorted(meta.find_undeclared_variables(tree)))
         if pieces is not None:
             return Template.varying(columns, _joined(pieces, where), certain=True)
-        return Template.varying(columns, _jinja_render(_ENVIRONMENT.from_string(text), where), certain=False)
+        render = _jinja_render(environment.from_string(text), where, _MAX_FILTERED if filtered else _MAX_RENDERED)
+        return Template.varying(columns, render, certain=False, filtered=filtered)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             f"{where}: the template cannot be read: {error.message} (line {error.lineno} of the text)",
             hint="templates are Jinja2: {{ column }}, {% if column %}…{% endif %}",
         ) from error
+
+
+def _names_one(tree: nodes.Template, filters: Filters) -> bool:
+    """Say whether a template uses one of the filters; one that stands in quotes may be used by `map`."""
+    used = {node.name for node in tree.find_all(nodes.Filter)} if filters else set()
+    quoted = {node.value for node in tree.find_all(nodes.Const) if type(node.value) is str} if filters else set()
+    return not filters.keys().isdisjoint(used | quoted)
 
 
 def _plain_pieces(tree: nodes.Template) -> list[tuple[bool, str]] | None:
@@ -216,16 +258,18 @@ def _column_render(column: str, where: str) -> Callable[[Mapping[str, Any]], Any
     return render
 
 
-def _jinja_render(template: jinja2.Template, where: str) -> Callable[[Mapping[str, Any]], str]:
+def _jinja_render(template: jinja2.Template, where: str, longest: int) -> Callable[[Mapping[str, Any]], str]:
     def render(values: Mapping[str, Any]) -> str:
         try:
             text = template.render(values)
         except jinja2.UndefinedError as error:
             raise TemplateError(f"{where}: {error.message}", hint="the row has no such column") from error
+        except TemplateError as error:
+            raise TemplateError(f"{where}: {error.message}", hint=error.hint) from error
         except Exception as error:
             raise TemplateError(f"{where}: the template failed: {error}") from error
-        if len(text) > _MAX_RENDERED:
-            raise TemplateError(f"{where}: the rendered text is longer than {_MAX_RENDERED:,} characters")
+        if len(text) > longest:
+            raise TemplateError(f"{where}: the rendered text is longer than {longest:,} characters")
         return text
 
     return render

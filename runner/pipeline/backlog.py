@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from runner.records import Request
     from runner.retry import History
 
+# The journal copies a body while it saves it, so that all that is under way takes twice as much at most.
+_MOST_BYTES = 256 << 20
+
 
 @dataclass(slots=True)
 class Pending:
@@ -25,7 +28,7 @@ class Pending:
     Times are monotonic: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history` what it
     has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
     of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
-    without.
+    without. `counted_bytes` is what the backlog counts for it.
     """
 
     request: Request
@@ -38,6 +41,7 @@ class Pending:
     queued_s: float = 0.0
     family: Family | None = None
     whole: Request | None = None
+    counted_bytes: int = 0
 
     def part(self, request: Request) -> Pending:
         """Return a part of a pack on its own way: its waits and its deadline go on from the pack's."""
@@ -56,13 +60,17 @@ class Pending:
 class Backlog:
     """Counts rows from the reader until they ended, and holds those that wait for their next attempt.
 
-    The reader stops adding while `bound` rows wait, so that an outage cannot pile up the dataset in memory.
+    The reader stops adding while `bound` rows wait, so that an outage cannot pile up the dataset in memory, and while
+    the bodies of all rows that have not ended take `most_bytes`. A row whose body alone takes more goes by itself.
     """
 
     bound: int
+    most_bytes: int = _MOST_BYTES
     _waiting: list[tuple[float, int, Pending]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _open_rows: int = 0
+    _open_bytes: int = 0
+    _short_of_bytes: bool = False
     _reading: bool = True
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -76,11 +84,16 @@ class Backlog:
         """Whether the reader is through and every row ended."""
         return not self._reading and not self._open_rows
 
-    async def add(self) -> None:
+    async def add(self, body_bytes: int) -> None:
         """Count one more row, once there is room for it."""
-        while len(self._waiting) >= self.bound:
+        while len(self._waiting) >= self.bound or self._lacks_room(body_bytes):
             await self._changed.wait()
         self._open_rows += 1
+        self._open_bytes += body_bytes
+
+    def _lacks_room(self, body_bytes: int) -> bool:
+        self._short_of_bytes = self._open_rows > 0 and self._open_bytes + body_bytes > self.most_bytes
+        return self._short_of_bytes
 
     def postpone(self, pending: Pending, wait_s: float) -> None:
         """Let a row wait for its next attempt."""
@@ -95,10 +108,11 @@ class Backlog:
             heapq.heappush(self._waiting, (now, next(self._numbers), part))
         self._notify()
 
-    def end(self) -> None:
-        """Count a row as ended, or as left unsent by a run that stops."""
+    def end(self, body_bytes: int) -> None:
+        """Count a row as ended, or as left unsent by a run that stops; `body_bytes` as it was added."""
         self._open_rows -= 1
-        if self.finished:
+        self._open_bytes -= body_bytes
+        if self.finished or self._short_of_bytes:
             self._notify()
 
     def end_reading(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from runner.endpoints import prompt_bytes, shortened
 from runner.pipeline.produce import rows_as_requests
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from runner.pipeline.rows import Price
 
 _SAMPLED_ROWS = 2_000
+# Where each of them may read files of many megabytes.
+_SAMPLED_ROWS_WITH_FILES = 50
 _BYTES_PER_TOKEN = 4
 
 
@@ -39,24 +42,29 @@ class Estimate:
 
 
 def estimate(production: Production, price: Price | None, limits: Limits) -> Estimate:
-    """Render up to 2,000 rows, spread over what is left, and scale up. Raises TemplateError, DatasetError."""
+    """Render up to 2,000 rows (50 with files), spread over what is left, and scale up.
+
+    Raises TemplateError, DatasetError.
+    """
+    most = _SAMPLED_ROWS if production.plan.file_digests is None else _SAMPLED_ROWS_WITH_FILES
     left = np.flatnonzero(production.todo.wanted)
     cases = production.todo.cases
-    chosen = left[np.linspace(0, len(left) - 1, min(len(left), _SAMPLED_ROWS)).astype(int)] if len(left) else left
+    chosen = left[np.linspace(0, len(left) - 1, min(len(left), most)).astype(int)] if len(left) else left
     wanted = np.zeros_like(production.todo.wanted)
     wanted[chosen] = True
-    count = prompt_bytes = 0
+    count = sampled_bytes = 0
     longest: int | None = 0
     first: dict[str, Any] | None = None
     for request in rows_as_requests(production, wanted) if len(chosen) else ():
         body = orjson.loads(request.body)
-        first = first or body
+        first = first or shortened(body)
         count += 1
-        prompt_bytes += len(orjson.dumps(body.get(production.plan.endpoint.field) or body))
-        most = production.plan.endpoint.longest_answer(body)
-        longest = longest + most * request.choices if longest is not None and most is not None else None
+        asked = orjson.dumps(body.get(production.plan.endpoint.field) or body, option=orjson.OPT_SORT_KEYS)
+        sampled_bytes += prompt_bytes(asked)
+        one = production.plan.endpoint.longest_answer(body)
+        longest = longest + one * request.choices if longest is not None and one is not None else None
     scale = cases / count if count else 0.0
-    prompt = round(prompt_bytes * scale / _BYTES_PER_TOKEN)
+    prompt = round(sampled_bytes * scale / _BYTES_PER_TOKEN)
     completion = None if longest is None else round(longest * scale)
     return Estimate(
         requests=cases,

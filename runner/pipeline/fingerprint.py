@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 import orjson
 from orjson import dumps
 
 from runner.digest import digest128, json_bytes
-from runner.endpoints import stream_body
+from runner.endpoints import prompt_bytes, stream_body
 from runner.errors import TemplateError
 from runner.readers import check_batch_row, is_batch_row
 from runner.records import Case, Request, value
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runner.endpoints import Endpoint, Template
     from runner.pipeline.loose import Packing
 
+_T = TypeVar("_T")
 _MISSING = {"evalrunner": "no such column"}
 _MOST_SHAPES = 4096
 
@@ -40,6 +41,8 @@ class RequestPlan:
     choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is. Where there
     is an adapter, `wire` makes of a rendered body the bytes that are sent, and `wire_digest` stands for it in keys.
     `stream` asks for streams; `packing` is null where every sample is a request of its own; neither enters a key.
+    `file_digests` gives the digests of the files that a row's request is made of, null where templates read no files;
+    it raises TemplateError for every row that cannot be rendered.
     """
 
     endpoint: Endpoint
@@ -57,6 +60,7 @@ class RequestPlan:
     wire: Callable[[Mapping[str, Any]], bytes] | None = None
     wire_digest: bytes = b""
     packing: Packing | None = None
+    file_digests: Callable[[Mapping[str, Any]], bytes] | None = None
 
     def identified(self, request: Any) -> RequestPlan:
         """Return the plan with the digest of the request's config, which every row digest covers."""
@@ -75,9 +79,10 @@ class RequestPlan:
 class RowReader:
     """Reduces rows to what identifies them; what depends on their columns alone is worked out once for all alike.
 
-    Of each row it gives `content`, the canonical bytes of the values its request is made of, and `carry`, a 32-bit
-    checksum of everything that only rides along. UnusableRowError is raised for a row without a usable id, and for one
-    whose templates cannot be rendered because a column is missing or null.
+    Of each row it gives `content`, the canonical bytes of the values its request is made of (with the digests of the
+    files that these name), and `carry`, a 32-bit checksum of everything that only rides along. UnusableRowError is
+    raised for a row without a usable id, for one whose templates cannot be rendered because a column is missing or
+    null, and for one whose files cannot be sent.
     """
 
     __slots__ = ("_carried", "_plan", "_shapes", "_used")
@@ -99,17 +104,19 @@ class RowReader:
         picked = shape.pick_used(values)
         if shape.missing or None in picked:
             self._check(values, shape)
+        # Behind JSON, which never holds the byte 0, come digests of files.
+        files = b"" if self._plan.file_digests is None else b"\0" + _usable(self._plan.file_digests, values)
         try:
-            return dumps(picked), crc32(dumps(shape.pick_rest(values)), shape.seed)
+            return dumps(picked) + files, crc32(dumps(shape.pick_rest(values)), shape.seed)
         except TypeError:
-            return json_bytes(picked), crc32(json_bytes(shape.pick_rest(values)), shape.seed)
+            return json_bytes(picked) + files, crc32(json_bytes(shape.pick_rest(values)), shape.seed)
 
     def read_all(self, rows: Sequence[Any]) -> tuple[list[bytes], list[int]] | None:
         """Return contents and carries of rows that all have the same columns and values; else null: `read` tells why.
 
         The same as `read` gives for each, in half the time.
         """
-        if self._plan.ready_made or set(map(type, rows)) != {dict}:
+        if self._plan.ready_made or self._plan.file_digests is not None or set(map(type, rows)) != {dict}:
             return None
         columns = tuple(rows[0])
         shape = self._shapes.get(columns) or self._add_shape(columns)
@@ -147,10 +154,8 @@ class RowReader:
         id_column = self._plan.id_column
         if id_column is not None and id_column in shape.missing:
             raise UnusableRowError(f"the row has no '{id_column}', the id column")
-        try:
-            self._plan.render(values)
-        except TemplateError as error:
-            raise UnusableRowError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
+        if self._plan.file_digests is None:
+            _usable(self._plan.render, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,13 @@ class _Shape:
     pick_rest: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     seed: int
     missing: tuple[str, ...]
+
+
+def _usable(render: Callable[[Mapping[str, Any]], _T], values: Mapping[str, Any]) -> _T:
+    try:
+        return render(values)
+    except TemplateError as error:
+        raise UnusableRowError(f"{error.message} ({error.hint})" if error.hint else error.message) from error
 
 
 def row_digest(plan: RequestPlan, content: bytes) -> bytes:
@@ -261,7 +273,7 @@ class RequestBuilder:
             key = digest128(prefix + self._key_rests[repeat] + sent)
             sent_bytes = sent if plan.wire is None else plan.wire(own)
             case = Case(key, own_id, repeat, digest, row.carry, target, columns)
-            reserve = plan.endpoint.reserve_tokens(body, len(sent_bytes))
+            reserve = plan.endpoint.reserve_tokens(body, prompt_bytes(sent_bytes))
             if plan.stream:
                 sent_bytes = stream_body(sent_bytes)
             requests.append(Request(key, plan.path, sent_bytes, (case,), wanted, reserve, plan.stream))

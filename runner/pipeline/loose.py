@@ -121,7 +121,9 @@ class LooseBuilder:
         body = wrapping.before + content + wrapping.after
         whole = orjson.loads(body)
         reserve = endpoint.reserve_tokens(whole, len(content))
-        return Request(case.key, self._plan.path, body, (case,), endpoint.choices_wanted(whole), reserve, wrapping=wrapping)
+        return Request(
+            case.key, self._plan.path, body, (case,), endpoint.choices_wanted(whole), reserve, wrapping=wrapping
+        )
 
     def _around(self, values: Mapping[str, Any]) -> list[_Around]:
         """Return what stands around the input, for each repeat."""

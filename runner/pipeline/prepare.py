@@ -12,6 +12,7 @@ from runner.endpoints import ENDPOINTS, Template, compile_template, join_fields
 from runner.engines import locate_embedded
 from runner.errors import ConfigError, DatasetError, EngineError, Problem, TemplateError, UsageError
 from runner.pipeline.adapters import open_adapter, plan_for, secrets
+from runner.pipeline.attachments import Attachments, untouched
 from runner.pipeline.fingerprint import RequestPlan
 from runner.pipeline.loose import Packing
 from runner.pipeline.packing import limits_of
@@ -20,11 +21,11 @@ from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
 from runner.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from runner.config import RunConfig
-    from runner.endpoints import Endpoint
+    from runner.endpoints import Endpoint, Filters
     from runner.endpoints.adapter import Adapter
 
 # What an endpoint is asked with, by the key below request: what it is, and an example.
@@ -72,8 +73,10 @@ def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None
     warnings: tuple[str, ...] = ()
     if adapter is not None:
         plan, warnings = _adapter_plan(config, adapter, first)
+    elif first and is_batch_row(first[0]):
+        plan = _batch_plan(config, first)
     else:
-        plan = _batch_plan(config, first) if first and is_batch_row(first[0]) else _template_plan(config)
+        plan = _template_plan(config, _attachments(paths, spooled))
     if first and not plan.ready_made:
         _check_columns(config, plan, first, adapter.columns if adapter else ())
     redactor = Redactor(secrets(adapter, api_key))
@@ -121,20 +124,31 @@ def _first_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return []
 
 
-def _template_plan(config: RunConfig) -> RequestPlan:
+def _attachments(paths: Sequence[Path], spooled: Path | None) -> Attachments:
+    """Return which files rows may name: those in the folder where the dataset lies, and below it."""
+    if spooled:
+        return Attachments(None, "a dataset that came by standard input lies in no folder")
+    folders = {path.parent.resolve() for path in paths}
+    if len(folders) != 1:
+        return Attachments(None, "the dataset's own files lie in several folders")
+    return Attachments(folders.pop())
+
+
+def _template_plan(config: RunConfig, attachments: Attachments) -> RequestPlan:
     request = config.request
     endpoint = ENDPOINTS[request.endpoint]
     if getattr(request, endpoint.content) is None:
         message, hint = _MISSING_CONTENT[endpoint.content]
         raise ConfigError([Problem(f"request.{endpoint.content}", f"missing; {endpoint.name} needs {message}", hint)])
     body = _body_of(config, endpoint)
-    fields = _compile(body, endpoint)
+    fields = _compile(body, endpoint, attachments.reading)
+    template = _finished(join_fields(fields), endpoint)
     kept = None if config.dataset.keep is None else tuple(config.dataset.keep)
     plan = RequestPlan(
         endpoint=endpoint,
         path=config.model.path or endpoint.path,
         model=config.model.name or "",
-        template=_finished(join_fields(fields), endpoint),
+        template=template,
         fixed=_fixed_part(fields, endpoint, request.repeats),
         id_column=config.dataset.id,
         target_column=config.dataset.target,
@@ -142,6 +156,7 @@ def _template_plan(config: RunConfig) -> RequestPlan:
         repeats=request.repeats,
         stream=request.stream,
         packing=_packing(config, endpoint, fields),
+        file_digests=_file_digests(body, endpoint, attachments) if template.filtered else None,
     )
     return plan.identified(body)
 
@@ -203,12 +218,19 @@ def _body_of(config: RunConfig, endpoint: Endpoint) -> dict[str, Any]:
     return {"model": config.model.name, **endpoint.compose(getattr(request, endpoint.content), params)}
 
 
-def _compile(body: dict[str, Any], endpoint: Endpoint) -> dict[str, Template]:
+def _compile(body: dict[str, Any], endpoint: Endpoint, filters: Filters) -> dict[str, Template]:
     content = f"request.{endpoint.content}"
     return {
-        key: compile_template(value, content if key == endpoint.field else f"request.params.{key}")
+        key: compile_template(value, content if key == endpoint.field else f"request.params.{key}", filters)
         for key, value in body.items()
     }
+
+
+def _file_digests(
+    body: dict[str, Any], endpoint: Endpoint, attachments: Attachments
+) -> Callable[[Mapping[str, Any]], bytes]:
+    noted = join_fields(_compile(body, endpoint, attachments.noting))
+    return attachments.digests_by(_finished(noted, endpoint).render)
 
 
 def _finished(template: Template, endpoint: Endpoint) -> Template:
@@ -216,7 +238,9 @@ def _finished(template: Template, endpoint: Endpoint) -> Template:
     finish, render = endpoint.finish, template.render
     if finish is None:
         return template
-    return Template.varying(template.columns, lambda row: finish(render(row)), certain=template.certain)
+    return Template.varying(
+        template.columns, lambda row: finish(render(row)), certain=template.certain, filtered=template.filtered
+    )
 
 
 def _fixed_part(fields: Mapping[str, Template], endpoint: Endpoint, repeats: int) -> dict[str, Any] | None:
@@ -240,8 +264,11 @@ def _check_columns(config: RunConfig, plan: RequestPlan, first: list[dict[str, A
     missing = [name for name in plan.template.columns if name not in columns]
     if not missing:
         return
+    template = plan.template
+    if template.filtered:  # whether there is a file is found out row by row: some rows may be skipped
+        template = join_fields(_compile(_body_of(config, plan.endpoint), plan.endpoint, untouched()))
     try:
-        plan.template.render(first[0])
+        template.render(first[0])
     except TemplateError as error:
         raise TemplateError(error.message, hint=_suggest(missing[0], columns)) from error
 

@@ -22,11 +22,11 @@ from runner.pipeline.fingerprint import (
 from runner.pipeline.loose import LooseBuilder
 from runner.pipeline.packing import Loose, Packer
 from runner.pipeline.scan import BadPlace, bad_row_digest
-from runner.readers import BadRow, read_batches
-from runner.records import SkippedRow
+from runner.readers import BadRow, RowBatch, read_batches
+from runner.records import Request, SkippedRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.rowindex import RowIndex
     from runner.pipeline.todo import Todo
-    from runner.readers import RowBatch
-    from runner.records import Request
 
     Made = Request | SkippedRow | Loose
 
 # How many shuffled rows are held at once: more rows, more memory; fewer, more passes over the file.
 _SHUFFLED_ROWS = 16_384
+# Requests are handed on when they take this much, however few they are: rows may be short and what they name large.
+_HANDED_ON_BYTES = 4 << 20
 _SHOWN_PLACES = 20
 
 
@@ -87,6 +87,9 @@ def _made(production: Production) -> Iterator[list[Made]]:
         chunk = shuffled[start : start + _SHUFFLED_ROWS]
         wanted = np.zeros_like(production.todo.wanted)
         wanted[chunk] = True
+        if production.plan.file_digests is not None:
+            yield from _made_of(production, _shuffled_rows(production, wanted, start))
+            continue
         made = [one for batch in _in_order(production, wanted) for some in batch for one in _each(some)]
         order = np.random.default_rng([production.shuffle_seed, start]).permutation(len(made))
         yield [made[position] for position in order.tolist()]
@@ -95,10 +98,11 @@ def _made(production: Production) -> Iterator[list[Made]]:
 def find_unrenderable(production: Production) -> list[BadPlace]:
     """Return the rows left to do whose templates fail, the first 20 of them, before anything is sent.
 
-    Nothing is rendered where the templates cannot fail.
+    Nothing is rendered where the templates cannot fail, nor where the first pass has done it for the files they read.
     """
     found: list[BadPlace] = []
-    if production.plan.template.certain or production.skip_bad_rows:
+    plan = production.plan
+    if plan.template.certain or plan.file_digests is not None or production.skip_bad_rows:
         return found
     for batch in read_batches(production.paths, wanted=production.todo.wanted):
         for line, row in zip(batch.lines, batch.rows, strict=True):
@@ -125,38 +129,61 @@ def rows_as_requests(production: Production, wanted: NDArray[np.bool_]) -> Itera
 
 
 def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[list[Made]]:
+    return _made_of(production, read_batches(production.paths, wanted=wanted))
+
+
+def _shuffled_rows(production: Production, wanted: NDArray[np.bool_], start: int) -> Iterator[RowBatch]:
+    """Yield some rows one by one in shuffled order, so that what they name is read when it is a row's turn."""
+    rows = [
+        (batch.file, number, line, row)
+        for batch in read_batches(production.paths, wanted=wanted)
+        for number, line, row in zip(batch.numbers, batch.lines, batch.rows, strict=True)
+    ]
+    for position in np.random.default_rng([production.shuffle_seed or 0, start]).permutation(len(rows)).tolist():
+        file, number, line, row = rows[position]
+        yield RowBatch(file, [number], [line], [row])
+
+
+def _made_of(production: Production, batches: Iterable[RowBatch]) -> Iterator[list[Made]]:
     plan, todo = production.plan, production.todo
     reader = RowReader(plan)
     build_all = None if plan.packing is None else LooseBuilder(plan, plan.packing).build_all
     build = _builder(plan)
     untouched = not todo.done.any()
-    for batch in read_batches(production.paths, wanted=wanted):
+    for batch in batches:
         if build_all is not None and (untouched or not todo.done[batch.numbers].any()):
             loose = build_all(reader, batch.rows, production.index.occurrences_of(batch.numbers))
             if loose is not None:
                 yield [_loose_without_known(todo, one, batch.numbers) for one in loose]
                 continue
-        yield _one_by_one(production, batch, reader, build)
+        yield from _one_by_one(production, batch, reader, build)
 
 
 def _one_by_one(
     production: Production, batch: RowBatch, reader: RowReader, build: Callable[[Row], Sequence[Request | Loose]]
-) -> list[Made]:
-    """Return what becomes of rows that have to be looked at one by one."""
+) -> Iterator[list[Made]]:
+    """Yield what becomes of rows that have to be looked at one by one; large bodies are not kept waiting for others."""
     done, index = production.todo.done, production.index
     made: list[Made] = []
     numbers: list[int] = []
+    held = 0
     for number, line, row in zip(batch.numbers, batch.lines, batch.rows, strict=True):
         content = None
         try:
             if isinstance(row, BadRow):
                 raise UnusableRowError(row.reason)
             content, carry = reader.read(row)
-            made += _left(build(Row(row, content, carry, index.occurrence(number))), done[number])
+            built = _left(build(Row(row, content, carry, index.occurrence(number))), done[number])
+            held += sum(len(one.body) for one in built if isinstance(one, Request))
+            made += built
         except (UnusableRowError, TemplateError, TypeError) as error:
             made += _skipped(production, BadPlace(f"{batch.file}:{line}", str(error)), number, content)
         numbers += [number] * (len(made) - len(numbers))
-    return _without_known(production, made, numbers)
+        if held >= _HANDED_ON_BYTES:
+            built = ()
+            yield _without_known(production, made, numbers)
+            made, numbers, held = [], [], 0
+    yield _without_known(production, made, numbers)
 
 
 def _builder(plan: RequestPlan) -> Callable[[Row], Sequence[Request | Loose]]:

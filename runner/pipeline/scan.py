@@ -207,9 +207,12 @@ def _kept_kinds(scan_plan: ScanPlan, columns: ColumnScan | CellScan) -> dict[str
 
 
 def single_jsonl(scan_plan: ScanPlan) -> Path | None:
-    """Return the dataset's file where it is one plain JSONL file that is read whole: that can be remembered."""
+    """Return the dataset's file where it is one plain JSONL file that is read whole and alone: that can be remembered.
+
+    What stands in files that the rows name may have changed although the dataset did not.
+    """
     paths = scan_plan.paths
-    plain = len(paths) == 1 and paths[0].suffix in {".jsonl", ".ndjson"}
+    plain = len(paths) == 1 and paths[0].suffix in {".jsonl", ".ndjson"} and scan_plan.plan.file_digests is None
     return paths[0] if plain and scan_plan.limit is None else None
 
 

@@ -213,15 +213,15 @@ class _Session:
             self.journal.note_skipped(encode_skipped(one))
             self.counters.ended += 1
             return
-        await self.backlog.add()
-        pending = Pending(one, time.time(), time.monotonic())
+        await self.backlog.add(len(one.body))
+        pending = Pending(one, time.time(), time.monotonic(), counted_bytes=len(one.body))
         try:
             todo.send_nowait(pending)
         except anyio.WouldBlock:
             try:
                 await todo.send(pending)
             except anyio.get_cancelled_exc_class():
-                self.backlog.end()
+                self.backlog.end(len(one.body))
                 raise
 
     async def _return_postponed(self, todo: MemoryObjectSendStream[Pending]) -> None:
@@ -405,7 +405,9 @@ class _Session:
         self._note(attempt)
         if not self.control.stopping and pending.family is not None:
             pending.family.active += len(requests) - 1
-            self.backlog.spread([pending.part(request) for request in requests])
+            parts = [pending.part(request) for request in requests]
+            parts[0].counted_bytes = pending.counted_bytes
+            self.backlog.spread(parts)
 
     async def _leave(self, family: Family) -> None:
         """Count a member of a family as ended; with the last of them those that are held have failed, too."""
@@ -442,7 +444,7 @@ class _Session:
             return
         self.counters.ended += len(pending.request.cases)
         self.counters.failed += len(pending.request.cases) if error else 0
-        self.backlog.end()
+        self.backlog.end(pending.counted_bytes)
 
     def _note(self, attempt: Attempt) -> None:
         try:

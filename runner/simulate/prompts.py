@@ -1,7 +1,8 @@
 """Owns what a chat request says: its digest, its checks, and the few facts the answer depends on.
 
 Tokens: every four characters (code points) of text are one token, in prompts and in answers alike; a message costs
-four tokens more, an image or audio part 85. So counting is a division, and tokens joined give the text.
+four tokens more, an image, audio or other part without text 85. So counting is a division, and tokens joined give the
+text.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from runner.simulate.media import part_text
 from runner.simulate.replies import ErrorBody
 
 if TYPE_CHECKING:
@@ -242,10 +244,5 @@ def _last_user_text(messages: list[dict[str, Any]]) -> str:
     for message in reversed(messages):
         if message["role"] == "user":
             content = message["content"]
-            return content if isinstance(content, str) else "".join(_part_text(part) for part in content)
+            return content if isinstance(content, str) else "".join(part_text(part) for part in content)
     return ""
-
-
-def _part_text(part: Any) -> str:
-    text = part.get("text") if isinstance(part, dict) else None
-    return text if isinstance(text, str) else ""

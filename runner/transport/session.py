@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import io
 import ssl
 import time
 from contextvars import ContextVar
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 # Below the 5 s after which uvicorn (vLLM, FastAPI) closes an idle connection, so that a POST seldom meets a dying one.
 _KEEPALIVE_S = 4.0
 _MAX_BODY_BYTES = 64 * 1024 * 1024
+# aiohttp writes bytes at once, which holds up everything else for a large body, and warns of it from here on.
+_WHOLE_BODY_BYTES = 1 << 20
 _KEPT_HEADERS = frozenset(
     {"retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "request-id", "apim-request-id", "location"}
 )
@@ -98,7 +101,7 @@ class Transport:
         answer: aiohttp.ClientResponse | None = None
         fresh = _fresh.set(False)
         try:
-            answer = await self._session.request(method, url, data=body, allow_redirects=False)
+            answer = await self._session.request(method, url, data=_in_pieces(body), allow_redirects=False)
             content = await self._read(answer)
         except _FAILURES as error:
             raise self._problem(error, url, answered=answer is not None) from error
@@ -237,6 +240,10 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 def _kept_name(name: bytes) -> str | None:
     lower = name.decode("ascii", "replace").lower()
     return lower if lower in _KEPT_HEADERS or lower.startswith(_KEPT_PREFIXES) else None
+
+
+def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if body is not None and len(body) > _WHOLE_BODY_BYTES else body
 
 
 def _too_large(cap: int) -> BodyTooLargeError:

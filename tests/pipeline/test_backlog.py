@@ -21,7 +21,7 @@ def name(one: Pending | None) -> str | None:
 async def test_rows_come_back_in_the_order_of_their_waits() -> None:
     backlog = Backlog(bound=10)
     for number, wait_s in enumerate([-1.0, -3.0, -2.0, -2.0]):
-        await backlog.add()
+        await backlog.add(1)
         backlog.postpone(pending(str(number)), wait_s)
     assert backlog.waiting == 4
     assert [name(await backlog.next_due()) for _ in range(4)] == ["1", "2", "3", "0"]
@@ -31,8 +31,8 @@ async def test_rows_come_back_in_the_order_of_their_waits() -> None:
 @pytest.mark.asyncio
 async def test_a_row_that_becomes_due_sooner_overtakes_one_that_is_waited_for() -> None:
     backlog = Backlog(bound=10)
-    await backlog.add()
-    await backlog.add()
+    await backlog.add(1)
+    await backlog.add(1)
     backlog.postpone(pending("later"), 3600.0)
     due: list[str | None] = []
 
@@ -52,13 +52,13 @@ async def test_a_row_that_becomes_due_sooner_overtakes_one_that_is_waited_for() 
 async def test_the_reader_waits_while_too_many_rows_wait() -> None:
     backlog = Backlog(bound=2)
     for number in range(2):
-        await backlog.add()
+        await backlog.add(1)
         backlog.postpone(pending(str(number)), -1.0)
     added = False
 
     async def add() -> None:
         nonlocal added
-        await backlog.add()
+        await backlog.add(1)
         added = True
 
     async with anyio.create_task_group() as group:
@@ -73,9 +73,9 @@ async def test_the_reader_waits_while_too_many_rows_wait() -> None:
 async def test_it_is_finished_when_the_reader_is_through_and_every_row_ended() -> None:
     backlog = Backlog(bound=2)
     assert not backlog.finished
-    await backlog.add()
-    await backlog.add()
-    backlog.end()
+    await backlog.add(1)
+    await backlog.add(1)
+    backlog.end(1)
     backlog.end_reading()
     assert not backlog.finished
     ended: list[Pending | None] = []
@@ -87,7 +87,7 @@ async def test_it_is_finished_when_the_reader_is_through_and_every_row_ended() -
         group.start_soon(take)
         await wait_all_tasks_blocked()
         assert ended == []
-        backlog.end()
+        backlog.end(1)
     assert ended == [None]
     assert backlog.finished
 
@@ -102,11 +102,57 @@ async def test_an_empty_dataset_is_finished_at_once() -> None:
 @pytest.mark.asyncio
 async def test_dropping_what_waits_lets_the_reader_go_on() -> None:
     backlog = Backlog(bound=1)
-    await backlog.add()
+    await backlog.add(1)
     backlog.postpone(pending("a"), 3600.0)
     async with anyio.create_task_group() as group:
-        group.start_soon(backlog.add)
+        group.start_soon(backlog.add, 1)
         await wait_all_tasks_blocked()
         assert [name(one) for one in backlog.drop_waiting()] == ["a"]
         await checkpoint()
     assert backlog.waiting == 0
+
+
+@pytest.mark.asyncio
+async def test_the_reader_waits_while_the_bodies_of_open_rows_take_too_much() -> None:
+    backlog = Backlog(bound=100, most_bytes=10)
+    await backlog.add(4)
+    await backlog.add(6)
+    added: list[int] = []
+
+    async def add(body_bytes: int) -> None:
+        await backlog.add(body_bytes)
+        added.append(body_bytes)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(add, 5)
+        await wait_all_tasks_blocked()
+        assert added == []
+        backlog.end(4)
+        await wait_all_tasks_blocked()
+        assert added == [], "6 + 5 bytes are more than 10"
+        backlog.end(6)
+        await wait_all_tasks_blocked()
+        assert added == [5]
+        group.start_soon(add, 11)
+        await wait_all_tasks_blocked()
+        assert added == [5]
+        backlog.end(5)
+    assert added == [5, 11], "a body that is larger than the bound goes by itself"
+    backlog.end(11)
+    backlog.end_reading()
+    assert backlog.finished
+
+
+@pytest.mark.asyncio
+async def test_a_row_that_waits_for_its_next_attempt_still_takes_its_bytes() -> None:
+    backlog = Backlog(bound=100, most_bytes=10)
+    await backlog.add(10)
+    backlog.postpone(pending("a"), -1.0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(backlog.add, 1)
+        await wait_all_tasks_blocked()
+        assert name(await backlog.next_due()) == "a"
+        await wait_all_tasks_blocked()
+        assert backlog._open_rows == 1
+        backlog.end(10)
+    assert backlog._open_rows == 1

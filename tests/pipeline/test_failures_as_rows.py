@@ -467,8 +467,8 @@ def test_a_row_read_in_the_instant_of_a_stop_is_left_for_the_next_session(
 ) -> None:
     add, stop, stopped = Backlog.add, Control.stop, anyio.Event()
 
-    async def add_after_the_stop(backlog: Backlog) -> None:
-        await add(backlog)
+    async def add_after_the_stop(backlog: Backlog, body_bytes: int) -> None:
+        await add(backlog, body_bytes)
         if backlog._open_rows == 4:  # what holds the reader up here is no wait that a stop could cut
             with anyio.CancelScope(shield=True):
                 await stopped.wait()
