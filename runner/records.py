@@ -97,7 +97,10 @@ class Logprobs:
 
 @value
 class Output:
-    """One choice of one case as columns: `status` is ok, truncated, refused, content_filter or failed."""
+    """One choice of one case as columns: `status` is ok, truncated, refused, content_filter or failed.
+
+    The last four are of a log-likelihood, whose `logprobs` hold the continuation's tokens alone.
+    """
 
     choice: int
     status: str
@@ -110,6 +113,10 @@ class Output:
     logprobs: Logprobs | None = None
     error_kind: str | None = None
     error_message: str | None = None
+    continuation: str | None = None
+    loglikelihood: float | None = None
+    is_greedy: bool | None = None
+    boundary_inexact: bool | None = None
 
 
 @value

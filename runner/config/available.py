@@ -27,7 +27,7 @@ def _model(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
     request = config.request
-    if request.endpoint in ("embeddings", "loglikelihood"):
+    if request.endpoint == "embeddings":
         yield "request.endpoint", f"the endpoint {request.endpoint}"
     if request.stream:
         yield "request.stream", "streaming"

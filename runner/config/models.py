@@ -134,8 +134,12 @@ class Request(_Section):
         description="For completions: a text, a list of texts, a list of token ids, or a list of such lists.",
     )
     input: Any = Field(default=None, description="For embeddings: the input.")
-    context: Any = Field(default=None, description="For loglikelihood: the text that is given.")
-    continuations: Any = Field(default=None, description="For loglikelihood: the texts whose likelihood is measured.")
+    context: Any = Field(default=None, description="For loglikelihood: the text that is given; a template.")
+    continuations: Any = Field(
+        default=None,
+        description="For loglikelihood: the texts whose likelihood is measured, each with its own leading space: a "
+        "list, or one template that is exactly {{ column }} for a column of lists.",
+    )
     params: dict[str, Any] = Field(
         default={}, description="Passed through to the server: temperature, max_completion_tokens, n, seed, …"
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.endpoints import chat, completions, responses
+from runner.endpoints import chat, completions, loglikelihood, responses
+from runner.endpoints.likelihood_wire import FORMS, Form, judge_probe, next_forms, probe_body, wire_bodies
+from runner.endpoints.loglikelihood import join_answers
 from runner.endpoints.omission import find_omission
 from runner.endpoints.template import Template, compile_template, join_fields
 from runner.endpoints.usage import count_tokens, read_usage
@@ -13,18 +15,25 @@ from runner.endpoints.usage import count_tokens, read_usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runner.errors import RequestError
-    from runner.records import Parsed
+    from runner.errors import RequestError, UnsupportedError
+    from runner.records import Parsed, Request
 
 __all__ = [
     "ENDPOINTS",
+    "FORMS",
     "Endpoint",
+    "Form",
     "Template",
     "compile_template",
     "count_tokens",
     "find_omission",
+    "join_answers",
     "join_fields",
+    "judge_probe",
+    "next_forms",
+    "probe_body",
     "read_usage",
+    "wire_bodies",
 ]
 
 
@@ -40,6 +49,11 @@ class Endpoint:
     config and at `field` in the body, and, once rendered, by `finish(body)`, if there is one. `longest_answer(body)` is
     the most tokens of one answer, null where that is open. `batch_url` is the URL of OpenAI Batch lines of this shape.
     `fixed_choices` says that parameters alone decide how many answers a body asks for, whatever its content.
+
+    An endpoint whose answers mean nothing without their request has `parse_exchange(request, answer, cases, choices)`;
+    one with several keys of content names them in `contents`, and `compose` gets an object with all of them. Where
+    `refuses_rows`, `finish` may raise TemplateError. `find_omission(request, answer)` is its own way to notice what an
+    answer leaves out, which then always stops the run.
     """
 
     name: str
@@ -56,6 +70,21 @@ class Endpoint:
     field: str = "messages"
     batch_url: str | None = None
     fixed_choices: bool = True
+    contents: tuple[str, ...] = ()
+    refuses_rows: bool = False
+    parse_exchange: Callable[[bytes, bytes, int, int], Parsed] | None = None
+    find_omission: Callable[[Request, bytes], UnsupportedError | None] | None = None
+
+    @property
+    def content_keys(self) -> tuple[str, ...]:
+        """The config keys below request that hold what is asked."""
+        return self.contents or (self.content,)
+
+    def read(self, request: bytes, answer: bytes, cases: int, choices: int) -> Parsed:
+        """Read the outputs of an answer; both bodies as they were stored. Raises as `parse` does."""
+        if self.parse_exchange is not None:
+            return self.parse_exchange(request, answer, cases, choices)
+        return self.parse(answer, cases, choices)
 
 
 # A new API shape is one module and one entry here.
@@ -106,5 +135,23 @@ ENDPOINTS: dict[str, Endpoint] = {
         asks_for_logprobs=responses.asks_for_logprobs,
         field="input",
         batch_url="/v1/responses",
+    ),
+    "loglikelihood": Endpoint(
+        "loglikelihood",
+        loglikelihood.PATH,
+        loglikelihood.choices_wanted,
+        loglikelihood.reserve_tokens,
+        loglikelihood.find_problem,
+        loglikelihood.parse,
+        compose=loglikelihood.compose,
+        finish=loglikelihood.finish,
+        longest_answer=loglikelihood.longest_answer,
+        asks_for_logprobs=completions.asks_for_logprobs,
+        field="context",
+        fixed_choices=False,
+        contents=loglikelihood.CONTENTS,
+        refuses_rows=True,
+        parse_exchange=loglikelihood.parse_exchange,
+        find_omission=loglikelihood.find_omission,
     ),
 }

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MISSING_CONTENT = {
     "messages": ("the messages to send", "messages: [{role: user, content: '{{ question }}'}]"),
     "prompt": ("the text to go on from", "prompt: '{{ question }}'"),
+    "context": ("the text that is given", "context: 'Question: {{ question }} Answer:'"),
+    "continuations": ("the texts to measure", "continuations: [' yes', ' no']"),
 }
 
 
@@ -111,9 +113,10 @@ def _first_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
 def _template_plan(config: RunConfig) -> RequestPlan:
     request = config.request
     endpoint = ENDPOINTS[request.endpoint]
-    if getattr(request, endpoint.content) is None:
-        message, hint = _MISSING_CONTENT[endpoint.content]
-        raise ConfigError([Problem(f"request.{endpoint.content}", f"missing; {endpoint.name} needs {message}", hint)])
+    for key in endpoint.content_keys:
+        if getattr(request, key) is None:
+            message, hint = _MISSING_CONTENT[key]
+            raise ConfigError([Problem(f"request.{key}", f"missing; {endpoint.name} needs {message}", hint)])
     body = _body_of(config, endpoint)
     fields = _compile(body, endpoint)
     kept = None if config.dataset.keep is None else tuple(config.dataset.keep)
@@ -133,11 +136,11 @@ def _template_plan(config: RunConfig) -> RequestPlan:
 
 def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
     endpoint = ENDPOINTS[config.request.endpoint]
-    key = f"request.{endpoint.content}"
-    if getattr(config.request, endpoint.content) is not None:
+    given = [f"request.{key}" for key in endpoint.content_keys if getattr(config.request, key) is not None]
+    if given:
         raise UsageError(
-            f"{key}: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
-            hint=f"remove {key}, or use a dataset of plain rows",
+            f"{given[0]}: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
+            hint=f"remove {' and '.join(given)}, or use a dataset of plain rows",
         )
     url = first[0]["url"]
     by_url = {other.batch_url: name for name, other in ENDPOINTS.items()}
@@ -165,15 +168,15 @@ def _body_of(config: RunConfig, endpoint: Endpoint) -> dict[str, Any]:
     """Return the body of every request as the config has it, templates in place of what differs by row."""
     request = config.request
     params = {**request.params, **request.extra_body}
-    return {"model": config.model.name, **endpoint.compose(getattr(request, endpoint.content), params)}
+    content = getattr(request, endpoint.content)
+    if endpoint.contents:
+        content = {key: getattr(request, key) for key in endpoint.contents}
+    return {"model": config.model.name, **endpoint.compose(content, params)}
 
 
 def _compile(body: dict[str, Any], endpoint: Endpoint) -> dict[str, Template]:
-    content = f"request.{endpoint.content}"
-    return {
-        key: compile_template(value, content if key == endpoint.field else f"request.params.{key}")
-        for key, value in body.items()
-    }
+    where = {key: f"request.{key}" for key in endpoint.contents} or {endpoint.field: f"request.{endpoint.content}"}
+    return {key: compile_template(value, where.get(key, f"request.params.{key}")) for key, value in body.items()}
 
 
 def _finished(template: Template, endpoint: Endpoint) -> Template:
@@ -181,7 +184,8 @@ def _finished(template: Template, endpoint: Endpoint) -> Template:
     finish, render = endpoint.finish, template.render
     if finish is None:
         return template
-    return Template.varying(template.columns, lambda row: finish(render(row)), certain=template.certain)
+    certain = template.certain and not endpoint.refuses_rows
+    return Template.varying(template.columns, lambda row: finish(render(row)), certain=certain)
 
 
 def _fixed_part(fields: Mapping[str, Template], endpoint: Endpoint, repeats: int) -> dict[str, Any] | None:

@@ -33,12 +33,14 @@ Columns: TypeAlias = "dict[str, Sequence[Any]]"
 _RESEND = frozenset(kind for kind, error in request_errors().items() if error.resend)
 _OUTPUT = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "audio_transcript")
 _LOGPROBS = ("tokens", "token_bytes", "token_logprobs", "top_tokens", "top_logprobs")
+_LIKELIHOOD = ("continuation", "loglikelihood", "is_greedy", "boundary_inexact")
 _ANSWER = ("served_model", "response_id", "system_fingerprint", "service_tier")
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
 _EXPECTED = {"string": str, "int64": int, "double": float, "bool": bool}
 _MAX_MESSAGE = 2000
 _INT64 = 2**63
 _TOO_MANY_REQUESTS = 429
+_UNREAD = kind_of(ParseError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class RowGroup:
         Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
         """
         ended = read_meta(meta)
-        parsed, sound = _parse(ended, response, context)
+        parsed, sound = _parse(ended, (request_body, response), context)
         request = len(self.ended)
         self.raw.append((meta, request_body, response) if context.keep_raw or not sound else None)
         self.ended.append(ended)
@@ -156,22 +158,27 @@ def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes
     return [_convert(name, values.get(name), kind, notes) for name, kind in columns.items()]
 
 
-def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool]:
+def _parse(ended: Ended, bodies: tuple[bytes, bytes], context: RowContext) -> tuple[Parsed, bool]:
     """Return what an answer holds, and whether its bytes need not be kept for it."""
     cases = len(ended.cases)
     if ended.failure is not None:
         kind, message, _ = ended.failure
         return _same_for_all(kind, message, cases, ended.choices), ended.response is None
     try:
-        parsed = context.endpoint.parse(body, cases, ended.choices)
+        parsed = context.endpoint.read(*bodies, cases, ended.choices)
     except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
         reason = f"{type(error).__name__}: {error}"
     else:
         if len(parsed.outputs) == cases and all(parsed.outputs):
-            return parsed, True
+            return parsed, context.endpoint.parse_exchange is None or not _has_unread(parsed)
         reason = "the parser left out a sample"
     message = f"the answer cannot be turned into columns ({reason}); its bytes are in raw/"
-    return _same_for_all(kind_of(ParseError), scrub(message), cases, ended.choices), False
+    return _same_for_all(_UNREAD, scrub(message), cases, ended.choices), False
+
+
+def _has_unread(parsed: Parsed) -> bool:
+    """Say whether some of an answer could not be read, whose bytes are worth keeping for that."""
+    return any(output.error_kind == _UNREAD for case in parsed.outputs for output in case)
 
 
 def _is_passing(outputs: Sequence[Output]) -> bool:
@@ -352,6 +359,8 @@ def _response_columns(
     if logprobs.count(None) < len(logprobs):
         for name in _LOGPROBS:
             columns[name] = [one and getattr(one, name) for one in logprobs]
+    if context.endpoint.parse_exchange is not None:
+        columns |= {name: _picked(outputs, name) for name in _LIKELIHOOD}
     noted = cases[1]
     if noted:
         notes = {case: "; ".join(own)[:_MAX_MESSAGE] for case, own in noted.items()}

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     ("changes", "where", "message"),
     [
         ({"request.endpoint": "embeddings"}, "request.endpoint", "the endpoint embeddings"),
-        ({"request.endpoint": "loglikelihood"}, "request.endpoint", "the endpoint loglikelihood"),
         ({"request.stream": True}, "request.stream", "streaming"),
         ({"request.batch_size": 4}, "request.batch_size", "a fixed batch size"),
         ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
@@ -57,6 +56,7 @@ def test_what_does_not_exist_yet_is_named(
         {"request.endpoint": "completions", "request.prompt": "{{ question }}"},
         {"request.endpoint": "logprobs"},
         {"request.endpoint": "responses"},
+        {"request.endpoint": "loglikelihood", "request.context": "c", "request.continuations": ["a"]},
         {"model.path": "/logits"},
         {"model.base_url": [{"url": "http://a"}]},
         {"model": {"embedded": "smollm2-135m"}},
