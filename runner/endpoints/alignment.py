@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from runner.records import value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-Part: TypeAlias = "bytes | None"  # null: some bytes of characters beyond ASCII
+Part: TypeAlias = "bytes | None"  # null: a piece of a character
 Span: TypeAlias = "tuple[int, int]"
 
 _MOST_PLACES = 4096
-_MOST_PIECE_BYTES = 3  # what one U+FFFD stands for: a part of a character, or a byte of it
-_ASCII = 0x80
+_MOST_PIECE_BYTES = 3
+_ASCII, _CONTINUES, _THREE_BYTES, _FOUR_BYTES = 0x80, 0xC0, 0xE0, 0xF0  # where the kinds of UTF-8 bytes begin
+_REPLACEMENT = "\ufffd".encode()
 _SPACE = 0x20
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -140,7 +141,9 @@ def _as_bytes(tokens: Tokens) -> list[bytes] | None:
     return known if len(known) == len(tokens.data) else None
 
 
-def _as_texts(tokens: Tokens) -> list[bytes]:
+def _as_texts(tokens: Tokens) -> list[bytes] | None:
+    if any("\ufffd" in text for text in tokens.texts):  # the text's own character, or a piece of another
+        return None
     return [text.encode("utf-8", "replace") for text in tokens.texts]
 
 
@@ -233,7 +236,7 @@ def _forward(text: bytes, parts: Sequence[Part], places: set[int]) -> set[int]:
         places = places | {place + 1 for place in places if text[place : place + 1] == b" "}
     for part in parts:
         if part is None:
-            places = {place + size for place in places for size in _beyond_ascii(text, place)}
+            places = {place + size for place in places for size in _piece_sizes(text, place)}
         else:
             places = {place + len(part) for place in places if text.startswith(part, place)}
     return _bounded(places)
@@ -246,7 +249,7 @@ def _backward(text: bytes, parts: Sequence[Part], places: set[int]) -> set[int]:
                 place - size
                 for place in places
                 for size in range(1, min(place, _MOST_PIECE_BYTES) + 1)
-                if size in _beyond_ascii(text, place - size)
+                if size in _piece_sizes(text, place - size)
             }
         else:
             places = {place - len(part) for place in places if text.endswith(part, 0, place)}
@@ -255,11 +258,16 @@ def _backward(text: bytes, parts: Sequence[Part], places: set[int]) -> set[int]:
     return _bounded(places)
 
 
-def _beyond_ascii(text: bytes, place: int) -> Iterator[int]:
-    for size in range(1, _MOST_PIECE_BYTES + 1):
-        if place + size > len(text) or text[place + size - 1] < _ASCII:
-            return
-        yield size
+def _piece_sizes(text: bytes, place: int) -> range:
+    """Return how many bytes from a place one U+FFFD may stand for: a character's beginning, or a byte further within.
+
+    Decoders put one for each such piece (Unicode, "U+FFFD Substitution of Maximal Subparts"); and a text may hold it.
+    """
+    first = text[place] if place < len(text) else 0
+    if first < _CONTINUES:
+        return range(0) if first < _ASCII else range(1, 2)
+    length = 2 if first < _THREE_BYTES else 3 if first < _FOUR_BYTES else 4
+    return range(1, length + text.startswith(_REPLACEMENT, place))
 
 
 def _bounded(places: set[int]) -> set[int]:
