@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 import pytest
+from typer.testing import CliRunner
 
 import runner
+from runner.cli.app import app
 from runner.folder.layout import RunFolder
 from runner.pipeline.verify import verify
 from runner.simulate import FaultRules, LanguageModel, SimulatorOptions
 from tests.support.likelihood_truth import truth
-from tests.support.odd_server import Call, Reply, answering
+from tests.support.odd_server import Reply, answering
 from tests.support.runs import sent_by, table, write_rows
-from tests.support.serving import serving
+from tests.support.serving import QUICK, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from runner import RunSummary
+    from tests.support.odd_server import Call
 
 CHOICES = [
     [" yes", " no"],
@@ -46,7 +50,7 @@ def samples(count: int = 20) -> list[dict[str, Any]]:
     ]
 
 
-def config_for(base_url: str, dataset: Path, **sections: Any) -> dict[str, Any]:
+def config_for(base_url: str, dataset: Path, /, **sections: Any) -> dict[str, Any]:
     return {
         "name": "likely",
         "dataset": {"path": str(dataset), "id": "id", "target": "answer", **sections.pop("dataset", {})},
@@ -142,7 +146,10 @@ def test_tokens_without_their_spaces_are_never_counted_silently_wrong(tmp_path: 
 @pytest.mark.parametrize(
     ("server", "parts"),
     [
-        (LanguageModel(echo="ignored"), ["echo with max_tokens 0", "do not join", "prompt_logprobs"]),
+        (
+            LanguageModel(echo="ignored"),
+            ["echo with max_tokens 0", "gave no log probabilities of the prompt", "prompt_logprobs"],
+        ),
         (LanguageModel(echo="refused"), ["Setting 'echo' and 'logprobs' at the same time", "prompt_logprobs"]),
         (LanguageModel(echo="ignored", arrays=False, zero_tokens=False), ["Only one prompt", "max_tokens must be"]),
     ],
@@ -214,7 +221,8 @@ def test_faults_on_the_way_cost_no_row_and_no_paid_answer(tmp_path: Path, *, arr
     rows = samples(30)
     dataset = write_rows(tmp_path / "data.jsonl", rows)
     faults = FaultRules({"503": 0.05, "500": 0.05, "429": 0.05, "disconnect": 0.05}, script={1: "503", 2: "429"})
-    with serving(SimulatorOptions(language_model=LanguageModel(arrays=arrays), faults=faults)) as simulator:
+    options = replace(QUICK, language_model=LanguageModel(arrays=arrays), faults=faults)
+    with serving(options) as simulator:
         config = config_for(simulator.base_url, dataset)
         config["retry"]["max_attempts"] = 50
         summary = runner.run(config, run_dir=tmp_path / "run")
@@ -303,7 +311,7 @@ def test_rows_that_are_no_samples_are_found_before_anything_is_sent(
     dataset = write_rows(tmp_path / "data.jsonl", rows)
     with serving(SimulatorOptions(language_model=LanguageModel())) as simulator:
         config = config_for(simulator.base_url, dataset)
-        with pytest.raises(runner.errors.DatasetError, match="data.jsonl:3") as caught:
+        with pytest.raises(runner.errors.DatasetError, match=r"data\.jsonl:3") as caught:
             runner.run(config)
         assert reason in str(caught.value)
         assert sent_by(simulator) == 0
@@ -388,9 +396,9 @@ def _each(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         _each(token_logprobs=[None, "NaN", {}, []]),
         _each(tokens=[1, None, {"a": 1}]),
         _each(tokens={"a": 1}, content=[{"token": "a", "logprob": -1}, 5]),
-        lambda body: {"choices": [None, 5, "x", {"index": 0, "logprobs": [1], "prompt_logprobs": [[], 3, {"a": 4}]}]},
+        lambda _: {"choices": [None, 5, "x", {"index": 0, "logprobs": [1], "prompt_logprobs": [[], 3, {"a": 4}]}]},
         lambda body: {**body, "choices": [{**one, "prompt_logprobs": {"1": 2}} for one in body["choices"]][:1]},
-        lambda body: {"answers": [[[]]], "failures": 7, "choices": [{"logprobs": {"tokens": ["a"]}}]},
+        lambda _: {"answers": [[[]]], "failures": 7, "choices": [{"logprobs": {"tokens": ["a"]}}]},
         lambda body: {**body, "usage": [1]},
     ],
 )
@@ -414,9 +422,6 @@ def test_answers_of_any_shape_become_rows_without_a_wrong_number(spoil: Any, tmp
 
 
 def test_reading_the_stored_bodies_again_gives_the_same_rows(tmp_path: Path) -> None:
-    from typer.testing import CliRunner  # noqa: PLC0415
-
-    from runner.cli.app import app  # noqa: PLC0415 - the command line, for this test alone
 
     rows = samples()
     dataset = write_rows(tmp_path / "data.jsonl", rows)
