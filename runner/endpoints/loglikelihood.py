@@ -184,7 +184,10 @@ def _verbatim(body: bytes | None) -> bytes:
 def _side_by_side(value: dict[str, Any], notes: list[str]) -> tuple[dict[int, Any], dict[str, Any]]:
     """Return the first choice (or the failure) of each answer by its number, and their head with their usage summed."""
     answers = [loads(one.encode())[0] if isinstance(one, str) else one for one in value["answers"]]
-    found: dict[int, Any] = {number: failure for number, failure in enumerate(value.get("failures") or ()) if failure}
+    failures = value.get("failures")
+    found: dict[int, Any] = {
+        number: failure for number, failure in enumerate(failures if isinstance(failures, list) else ()) if failure
+    }
     sound = {number: one for number, one in enumerate(answers) if find_problem(one) is None}
     for number, one in sound.items():
         found[number] = place_choices(one["choices"], 1, 1, notes).get(0)
@@ -202,9 +205,8 @@ def _summed(usages: list[Any]) -> dict[str, Any] | None:
 
 def _output(context: str, continuation: str, choice: Any, index: int) -> Output:
     if isinstance(choice, list):
-        kind, message = map(str, choice)
-        return _failed(continuation, index, kind, message)
-    if choice is None:
+        return _failed(continuation, index, str(choice[0]), str(choice[-1]))
+    if not isinstance(choice, dict):
         missing = missing_choice(index)
         return _failed(continuation, index, str(missing.error_kind), str(missing.error_message))
     try:

@@ -11,6 +11,7 @@ import orjson
 from runner.pipeline.produce import rows_as_requests
 
 if TYPE_CHECKING:
+    from runner.endpoints import Endpoint
     from runner.limiter import Limits
     from runner.pipeline.produce import Production
     from runner.pipeline.rows import Price
@@ -52,7 +53,7 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         body = orjson.loads(request.body)
         first = first or body
         count += 1
-        prompt_bytes += len(orjson.dumps(body.get(production.plan.endpoint.field)))
+        prompt_bytes += _prompt_bytes(production.plan.endpoint, body)
         most = production.plan.endpoint.longest_answer(body)
         longest = longest + most * request.choices if longest is not None and most is not None else None
     scale = cases / count if count else 0.0
@@ -66,6 +67,12 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         seconds_under_limits=_seconds(limits, cases, prompt + (completion or 0)),
         first_request=first,
     )
+
+
+def _prompt_bytes(endpoint: Endpoint, body: dict[str, Any]) -> int:
+    if endpoint.contents:  # what goes over the wire is not the body itself
+        return endpoint.reserve_tokens(body, 0) * _BYTES_PER_TOKEN
+    return len(orjson.dumps(body.get(endpoint.field)))
 
 
 def _cost(price: Price | None, prompt: int, completion: int | None) -> float | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +19,10 @@ import runner
 from runner.cli.app import app
 from runner.folder.layout import RunFolder
 from runner.pipeline.verify import verify
-from runner.simulate import FaultRules, LanguageModel, SimulatorOptions
+from runner.simulate import FaultRules, LanguageModel, Latency, SimulatorOptions, distribution_from_text
 from tests.support.likelihood_truth import truth
 from tests.support.odd_server import Reply, answering
-from tests.support.runs import sent_by, table, write_rows
+from tests.support.runs import sent_by, table, write_config, write_rows
 from tests.support.serving import QUICK, serving
 
 if TYPE_CHECKING:
@@ -433,3 +438,37 @@ def test_reading_the_stored_bodies_again_gives_the_same_rows(tmp_path: Path) -> 
         assert result.exit_code == 0, result.output
         assert table(summary.run_dir) == before
         check_rows(summary, rows)
+
+
+@pytest.mark.parametrize("arrays", [True, False])
+def test_kills_lose_nothing_and_a_sample_is_whole_or_not_there(tmp_path: Path, *, arrays: bool) -> None:
+    rows = samples(160)
+    dataset = write_rows(tmp_path / "data.jsonl", rows)
+    model, random, kills = LanguageModel(arrays=arrays), Random(7), 4  # noqa: S311 - moments, not secrets
+    latency = Latency(distribution_from_text("0.005..0.02"))
+    with serving(SimulatorOptions(language_model=model, latency=latency)) as simulator:
+        config = config_for(simulator.base_url, dataset)
+        path = write_config(tmp_path / "config.json", config)
+        command = [sys.executable, "-m", "runner", "run", str(path), "--run-dir", str(tmp_path / "run"), "--quiet"]
+        seen: set[tuple[str, int, float]] = set()
+        for _ in range(kills):
+            process = subprocess.Popen(command)
+            at_work = simulator.statistics().requests
+            while simulator.statistics().requests == at_work and process.poll() is None:
+                time.sleep(0.002)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(random.uniform(0, 0.3))
+            process.kill()
+            process.wait()
+            now = {(row["key"], row["choice"], row["loglikelihood"]) for row in table(tmp_path / "run")}
+            assert seen <= now
+            seen = now
+        summary = runner.run(config, run_dir=tmp_path / "run")
+        answered = sum(entry.answered for entry in simulator.ledger.entries())
+    assert summary.exit_code == 0
+    check_rows(summary, rows)
+    assert verify(RunFolder(tmp_path / "run")).findings == []
+    assert seen <= {(row["key"], row["choice"], row["loglikelihood"]) for row in table(tmp_path / "run")}
+    requests_a_sample, in_flight = (1 if arrays else 4), 4
+    wanted = len(rows) if arrays else sum(len(row["choices"]) for row in rows)
+    assert wanted < answered <= wanted + (kills + 1) + kills * in_flight * requests_a_sample
