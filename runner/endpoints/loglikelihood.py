@@ -39,7 +39,6 @@ PATH = "/completions"
 CONTENTS = ("context", "continuations")
 
 _DELIVERED = re.compile(rb'"logprob"\s*:|"(?:token|prompt)_logprobs"\s*:\s*\[')
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
 
 
 class NoPromptLogprobsError(ValueError):
