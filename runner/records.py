@@ -135,6 +135,7 @@ class Output:
 
     `embedding` is a float32 vector; a value that is not finite stands in it as NaN and becomes null. `note` is what is
     odd about this output alone.
+    The last four are of a log-likelihood, whose `logprobs` hold the continuation's tokens alone.
     """
 
     choice: int
@@ -151,6 +152,10 @@ class Output:
     retrieved: list[Retrieved] | None = None
     embedding: NDArray[np.float32] | None = None
     note: str | None = None
+    continuation: str | None = None
+    loglikelihood: float | None = None
+    is_greedy: bool | None = None
+    boundary_inexact: bool | None = None
 
 
 @value

@@ -29,8 +29,6 @@ def _model(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
     request = config.request
-    if request.endpoint == "loglikelihood":
-        yield "request.endpoint", f"the endpoint {request.endpoint}"
     if request.stream and request.endpoint not in _STREAMED:
         yield "request.stream", f"streaming with the endpoint {request.endpoint}"
     several = request.batch_size not in ("auto", 1)

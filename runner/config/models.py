@@ -139,8 +139,12 @@ class Request(_Section):
     input: Any = Field(
         default=None, description="For embeddings: a text, or a list of token ids; a list of either is several inputs."
     )
-    context: Any = Field(default=None, description="For loglikelihood: the text that is given.")
-    continuations: Any = Field(default=None, description="For loglikelihood: the texts whose likelihood is measured.")
+    context: Any = Field(default=None, description="For loglikelihood: the text that is given; a template.")
+    continuations: Any = Field(
+        default=None,
+        description="For loglikelihood: the texts whose likelihood is measured, each with its own leading space: a "
+        "list, or one template that is exactly {{ column }} for a column of lists.",
+    )
     params: dict[str, Any] = Field(
         default={}, description="Passed through to the server: temperature, max_completion_tokens, n, seed, …"
     )

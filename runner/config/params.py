@@ -94,6 +94,12 @@ COMPLETIONS_PARAMS = {
     "use_beam_search": Param((FLAG,), source=VLLM),
 }
 
+# All that would steer a choice of tokens has nothing to steer.
+LIKELIHOOD_PARAMS = {
+    name: COMPLETIONS_PARAMS[name]
+    for name in ("logprobs", "seed", "service_tier", "skip_special_tokens", "temperature", "user")
+} | {"add_special_tokens": Param((FLAG,), source=VLLM)}
+
 RESPONSES_PARAMS = {
     "background": Param((FLAG,)),
     "conversation": Param((TEXT, MAPPING)),
@@ -136,6 +142,7 @@ PARAMS = {
     "chat": CHAT_PARAMS,
     "logprobs": CHAT_PARAMS,
     "completions": COMPLETIONS_PARAMS,
+    "loglikelihood": LIKELIHOOD_PARAMS,
     "responses": RESPONSES_PARAMS,
     "embeddings": EMBEDDINGS_PARAMS,
 }
@@ -144,6 +151,17 @@ PARAMS = {
 _MESSAGES = {"messages": "request.messages", "model": "model.name", "stream": "request.stream"}
 _OWN_KEYS = {
     "completions": {"prompt": "request.prompt", "model": "model.name", "stream": "request.stream"},
+    "loglikelihood": {
+        "prompt": "request.context and request.continuations",
+        "context": "request.context",
+        "continuations": "request.continuations",
+        "model": "model.name",
+        "stream": "request.stream",
+        **dict.fromkeys(
+            ("best_of", "echo", "max_completion_tokens", "max_tokens", "min_tokens", "n", "prompt_logprobs", "stop"),
+            "nothing: no text is asked for",
+        ),
+    },
     "responses": {"input": "request.messages", "model": "model.name", "stream": "request.stream"},
     "embeddings": {"input": "request.input", "model": "model.name"},
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.config.adapter_names import adapter_finding
-from runner.config.credentials import holds_key, is_bare_key, is_credential_field, names_credential, shown_text
+from runner.config.credentials import holds_key, is_bare_key, is_credential_field, names_credential, shown, shown_text
 from runner.config.models import NAME_PATTERN
 from runner.config.params import param_findings
 from runner.config.paths import path_keys
@@ -208,6 +208,21 @@ def _prompt(values: Any) -> Iterator[Finding]:
         yield Finding(("request", "prompt"), message, 'e.g. "{{ question }}"')
 
 
+def _likelihood(values: Any) -> Iterator[Finding]:
+    context = value_at(values, ("request", "context"))
+    if context is not None and not isinstance(context, str):
+        yield Finding(("request", "context"), f"expected a text, found {shown(context)}", 'e.g. "{{ question }}"')
+    where = ("request", "continuations")
+    continuations = value_at(values, where)
+    texts = isinstance(continuations, list) and all(isinstance(one, str) for one in continuations)
+    one_column = isinstance(continuations, str) and _ONE_COLUMN.fullmatch(continuations)
+    if continuations is not None and not texts and not one_column:
+        message = "expected a list of texts, or one template that is exactly {{ column }} for a column of lists"
+        yield Finding(where, message, 'e.g. [" yes", " no"]')
+    elif texts and "" in (continuations or [""]):
+        yield Finding(where, "a list without any text" if not continuations else "a continuation is an empty text")
+
+
 def _prompt_kind(item: Any) -> str | None:
     if isinstance(item, str):
         return "text"
@@ -256,6 +271,7 @@ _RULES = (
     _messages,
     _contents,
     _prompt,
+    _likelihood,
     _params,
     _counts,
     _waits,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.endpoints import chat, completions, embeddings, responses
+from runner.endpoints import chat, completions, embeddings, loglikelihood, responses
 from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.completion_stream import COMPLETION_STREAM
+from runner.endpoints.likelihood_wire import FORMS, Form, judge_probe, next_forms, probe_body, wire_bodies
+from runner.endpoints.loglikelihood import join_answers
 from runner.endpoints.media import prompt_bytes, shortened
 from runner.endpoints.omission import find_omission
 from runner.endpoints.sse import is_event_stream
@@ -19,14 +21,16 @@ from runner.endpoints.usage import count_tokens, read_usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runner.errors import RequestError
-    from runner.records import Parsed, Usage
+    from runner.errors import RequestError, UnsupportedError
+    from runner.records import Parsed, Request, Usage
 
 __all__ = [
     "CHAT_STREAM",
     "ENDPOINTS",
+    "FORMS",
     "Endpoint",
     "Filters",
+    "Form",
     "Packable",
     "StreamShape",
     "Streamed",
@@ -35,11 +39,16 @@ __all__ = [
     "count_tokens",
     "find_omission",
     "is_event_stream",
+    "join_answers",
     "join_fields",
+    "judge_probe",
+    "next_forms",
+    "probe_body",
     "prompt_bytes",
     "read_usage",
     "shortened",
     "stream_body",
+    "wire_bodies",
 ]
 
 
@@ -72,6 +81,11 @@ class Endpoint:
     `fixed_choices` says that parameters alone decide how many answers a body asks for, whatever its content. `packable`
     is null where each sample is a request of its own. `glance(body bytes)` returns the token counts of a body that is
     plainly an answer, and spares parsing it to find that out.
+
+    An endpoint whose answers mean nothing without their request has `parse_exchange(request, answer, cases, choices)`;
+    one with several keys of content names them in `contents`, and `compose` gets an object with all of them. Where
+    `refuses_rows`, `finish` may raise TemplateError. `find_omission(request, answer)` is its own way to notice what an
+    answer leaves out, which then always stops the run.
     """
 
     name: str
@@ -94,6 +108,21 @@ class Endpoint:
     stream: StreamShape | None = None
     packable: Packable | None = None
     glance: Callable[[bytes], Usage | None] | None = None
+    contents: tuple[str, ...] = ()
+    refuses_rows: bool = False
+    parse_exchange: Callable[[bytes, bytes, int, int], Parsed] | None = None
+    find_omission: Callable[[Request, bytes], UnsupportedError | None] | None = None
+
+    @property
+    def content_keys(self) -> tuple[str, ...]:
+        """The config keys below request that hold what is asked."""
+        return self.contents or (self.content,)
+
+    def read(self, request: bytes, answer: bytes, cases: int, choices: int) -> Parsed:
+        """Read the outputs of an answer; both bodies as they were stored. Raises as `parse` does."""
+        if self.parse_exchange is not None:
+            return self.parse_exchange(request, answer, cases, choices)
+        return self.parse(answer, cases, choices)
 
 
 # A new API shape is one module and one entry here.
@@ -165,5 +194,23 @@ ENDPOINTS: dict[str, Endpoint] = {
         asks_for_logprobs=responses.asks_for_logprobs,
         field="input",
         batch_url="/v1/responses",
+    ),
+    "loglikelihood": Endpoint(
+        "loglikelihood",
+        loglikelihood.PATH,
+        loglikelihood.choices_wanted,
+        loglikelihood.reserve_tokens,
+        loglikelihood.find_problem,
+        loglikelihood.parse,
+        compose=loglikelihood.compose,
+        finish=loglikelihood.finish,
+        longest_answer=loglikelihood.longest_answer,
+        asks_for_logprobs=completions.asks_for_logprobs,
+        field="context",
+        fixed_choices=False,
+        contents=loglikelihood.CONTENTS,
+        refuses_rows=True,
+        parse_exchange=loglikelihood.parse_exchange,
+        find_omission=loglikelihood.find_omission,
     ),
 }

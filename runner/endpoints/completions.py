@@ -73,7 +73,7 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
     if find_problem(value) is not None:
         raise ValueError("the answer has no choices")
     notes = [note] if note else []
-    placed = _place(value["choices"], cases, choices, notes)
+    placed = place_choices(value["choices"], cases, choices, notes)
     outputs = tuple(
         tuple(_output(placed.get(case * choices + index), index, notes) for index in range(choices))
         for case in range(cases)
@@ -87,7 +87,7 @@ def _prompts(body: dict[str, Any]) -> int:
     return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
 
 
-def _place(choices: list[Any], cases: int, wanted: int, notes: list[str]) -> dict[int, dict[str, Any]]:
+def place_choices(choices: list[Any], cases: int, wanted: int, notes: list[str]) -> dict[int, dict[str, Any]]:
     """Return the choices by their places.
 
     Within one case a choice without a usable index takes the next free place. Of several cases it could be anyone's

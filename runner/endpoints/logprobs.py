@@ -54,6 +54,32 @@ def read_chat_logprobs(logprobs: Any, notes: list[str]) -> Logprobs | None:
     )
 
 
+def read_prompt_logprobs(entries: list[Any], ids: Any) -> tuple[Logprobs, list[int | None]]:
+    """Return the flat lists of a prompt's tokens as vLLM gives them, and the rank of each token (1 is the likeliest).
+
+    Shape: null for the first token, of which nothing is known, then an object token id → `logprob`, `rank`,
+    `decoded_token` for each, the prompt's own token first. `ids`, its `prompt_token_ids`, names that one, where given.
+    """
+    named = ids if isinstance(ids, list) and len(ids) == len(entries) else [None] * len(entries)
+    owns, alternatives = [], []
+    for entry, number in zip(entries, named, strict=True):
+        known = {key: one for key, one in entry.items() if isinstance(one, dict)} if isinstance(entry, dict) else {}
+        owns.append(known.get(str(number)) or next(iter(known.values()), {}))
+        alternatives.append(list(known.values()))
+    tokens = [_decoded(one) for one in owns]
+    return Logprobs(
+        tokens=tokens,
+        token_bytes=[_bytes_of_text(token) if own else None for token, own in zip(tokens, owns, strict=True)],
+        token_logprobs=[_float32(one.get("logprob")) for one in owns],
+        top_tokens=[[_decoded(top) for top in tops] for tops in alternatives],
+        top_logprobs=[[_float32(top.get("logprob")) for top in tops] for tops in alternatives],
+    ), [rank if type(rank := one.get("rank")) is int else None for one in owns]
+
+
+def _decoded(one: dict[str, Any]) -> str:
+    return _token({"token": one.get("decoded_token")})
+
+
 def _read_side_by_side(logprobs: dict[str, Any], notes: list[str]) -> Logprobs:
     values, tops = _list(logprobs.get("token_logprobs")), _list(logprobs.get("top_logprobs"))
     tokens = _list(logprobs.get("tokens")) or [None] * len(values)

@@ -24,6 +24,8 @@ def find_omission(endpoint: Endpoint, request: Request, answer: bytes) -> Unsupp
     nothing. Nor does one of broken characters alone: llama.cpp gives none for tokens that never made up a whole one. An
     answer that has them is told by a glance at its bytes; nothing is parsed then.
     """
+    if endpoint.find_omission is not None:
+        return endpoint.find_omission(request, answer)
     if _ASKED not in request.body or _DELIVERED.search(answer):
         return None
     try:

@@ -30,7 +30,7 @@ Piece: TypeAlias = "bytes | Callable[[Mapping[str, Any]], bytes]"
 Filters: TypeAlias = "Mapping[str, Callable[..., str]]"
 
 _MARKERS = re.compile(r"\{\{|\{%|\{#")
-_EXACT = re.compile(r"\A\s*\{\{-?\s*([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}\s*\Z")
+_EXACT = re.compile(r"\A(\s*)\{\{(-?)\s*([A-Za-z_][A-Za-z0-9_]*)\s*(-?)\}\}(\s*)\Z")
 _MAX_RENDERED = 16 * 1024 * 1024
 # With filters that put whole files into a text.
 _MAX_FILTERED = 96 * 1024 * 1024
@@ -188,8 +188,9 @@ def _compile_text(text: str, where: str, filters: Filters) -> Template:
         tree = _ENVIRONMENT.parse(text)
         exact = _EXACT.match(text)
         if exact:
-            column = exact.group(1)
-            return Template.varying((column,), _column_render(column, where), certain=True)
+            before, cuts_before, column, cuts_after, after = exact.groups()
+            around = ("" if cuts_before else before, "" if cuts_after else after)
+            return Template.varying((column,), _column_render(column, around, where), certain=True)
         pieces = _plain_pieces(tree)
         filtered, environment = _names_one(tree, filters), _ENVIRONMENT
         if filtered:
@@ -248,14 +249,20 @@ def _joined(pieces: list[tuple[bool, str]], where: str) -> Callable[[Mapping[str
     return render
 
 
-def _column_render(column: str, where: str) -> Callable[[Mapping[str, Any]], Any]:
+def _column_render(column: str, around: tuple[str, str], where: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Return what gives a column's value as it is; a text keeps the white space that stands around its place."""
+
     def render(values: Mapping[str, Any]) -> Any:
         try:
             return values[column]
         except KeyError:
             raise _missing(where, column) from None
 
-    return render
+    def render_within(values: Mapping[str, Any]) -> Any:
+        value = render(values)
+        return around[0] + value + around[1] if type(value) is str else value
+
+    return render_within if any(around) else render
 
 
 def _jinja_render(template: jinja2.Template, where: str, longest: int) -> Callable[[Mapping[str, Any]], str]:

@@ -12,6 +12,7 @@ from runner.endpoints import prompt_bytes, shortened
 from runner.pipeline.produce import rows_as_requests
 
 if TYPE_CHECKING:
+    from runner.endpoints import Endpoint
     from runner.limiter import Limits
     from runner.pipeline.produce import Production
     from runner.pipeline.rows import Price
@@ -59,8 +60,7 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         body = orjson.loads(request.body)
         first = first or shortened(body)
         count += 1
-        asked = orjson.dumps(body.get(production.plan.endpoint.field) or body, option=orjson.OPT_SORT_KEYS)
-        sampled_bytes += prompt_bytes(asked)
+        sampled_bytes += _prompt_bytes(production.plan.endpoint, body)
         one = production.plan.endpoint.longest_answer(body)
         longest = longest + one * request.choices if longest is not None and one is not None else None
     scale = cases / count if count else 0.0
@@ -74,6 +74,12 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         seconds_under_limits=_seconds(limits, cases, prompt + (completion or 0)),
         first_request=first,
     )
+
+
+def _prompt_bytes(endpoint: Endpoint, body: dict[str, Any]) -> int:
+    if endpoint.contents:  # what goes over the wire is not the body itself
+        return endpoint.reserve_tokens(body, 0) * _BYTES_PER_TOKEN
+    return prompt_bytes(orjson.dumps(body.get(endpoint.field) or body, option=orjson.OPT_SORT_KEYS))
 
 
 def _cost(price: Price | None, prompt: int, completion: int | None) -> float | None:

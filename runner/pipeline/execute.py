@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,6 +14,7 @@ from runner.errors import RunnerError
 from runner.limiter import Limiter, max_in_flight
 from runner.pipeline.connect import connect
 from runner.pipeline.control import Control, StopKind
+from runner.pipeline.likelihood import sender_for
 from runner.pipeline.memory import calm_collector, give_back_memory
 from runner.pipeline.prepare import server_name
 from runner.pipeline.produce import produce
@@ -73,6 +75,8 @@ async def _send(opened: OpenRun) -> SessionResult:
     log_path = opened.folder.root / "server.log"
     async with connect(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as transport:
         total = (opened.scan.samples + opened.scan.bad_rows) * prepared.plan.repeats
+        limiter = Limiter(config.limits)
+        likelihood = sender_for(prepared.plan.endpoint, transport, limiter)
         plan = SessionPlan(
             number=opened.manifest.sessions[-1].number,
             run_id=opened.manifest.run_id,
@@ -84,7 +88,7 @@ async def _send(opened: OpenRun) -> SessionResult:
             endpoint=prepared.plan.endpoint,
             server=server_name(config),
             transport=transport,
-            limiter=Limiter(config.limits),
+            limiter=limiter,
             slots=_slots(config, prepared.plan),
             retry=config.retry,
             price=prepared.price,
@@ -96,8 +100,12 @@ async def _send(opened: OpenRun) -> SessionResult:
             catch_signals=options.catch_signals,
             omissions=opened.omissions,
             packs=prepared.plan.packing is not None,
+            likelihood=likelihood,
         )
-        return await run_session(plan)
+        result = await run_session(plan)
+        if likelihood is not None and likelihood.form is not None:
+            opened.manifest.capabilities["loglikelihood"] = asdict(likelihood.form)
+        return result
 
 
 def _slots(config: RunConfig, plan: RequestPlan) -> int:

@@ -42,4 +42,5 @@ class OmissionWatch:
 
 def watch_for(config: RunConfig, endpoint: Endpoint, *, asks: bool) -> OmissionWatch | None:
     """Return the watch of a session; null where no request asks for log probabilities."""
-    return OmissionWatch(endpoint, stops=config.request.on_unsupported == "fail") if asks else None
+    stops = config.request.on_unsupported == "fail" or endpoint.find_omission is not None
+    return OmissionWatch(endpoint, stops=stops) if asks else None

@@ -33,6 +33,8 @@ _MISSING_CONTENT = {
     "messages": ("the messages to send", "messages: [{role: user, content: '{{ question }}'}]"),
     "prompt": ("the text to go on from", "prompt: '{{ question }}'"),
     "input": ("the text to embed", "input: '{{ text }}'"),
+    "context": ("the text that is given", "context: 'Question: {{ question }} Answer:'"),
+    "continuations": ("the texts to measure", "continuations: [' yes', ' no']"),
 }
 
 
@@ -137,9 +139,10 @@ def _attachments(paths: Sequence[Path], spooled: Path | None) -> Attachments:
 def _template_plan(config: RunConfig, attachments: Attachments) -> RequestPlan:
     request = config.request
     endpoint = ENDPOINTS[request.endpoint]
-    if getattr(request, endpoint.content) is None:
-        message, hint = _MISSING_CONTENT[endpoint.content]
-        raise ConfigError([Problem(f"request.{endpoint.content}", f"missing; {endpoint.name} needs {message}", hint)])
+    for key in endpoint.content_keys:
+        if getattr(request, key) is None:
+            message, hint = _MISSING_CONTENT[key]
+            raise ConfigError([Problem(f"request.{key}", f"missing; {endpoint.name} needs {message}", hint)])
     body = _body_of(config, endpoint)
     fields = _compile(body, endpoint, attachments.reading)
     template = _finished(join_fields(fields), endpoint)
@@ -183,11 +186,11 @@ def _packing(config: RunConfig, endpoint: Endpoint, fields: Mapping[str, Templat
 
 def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
     endpoint = ENDPOINTS[config.request.endpoint]
-    key = f"request.{endpoint.content}"
-    if getattr(config.request, endpoint.content) is not None:
+    given = [f"request.{key}" for key in endpoint.content_keys if getattr(config.request, key) is not None]
+    if given:
         raise UsageError(
-            f"{key}: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
-            hint=f"remove {key}, or use a dataset of plain rows",
+            f"{given[0]}: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
+            hint=f"remove {' and '.join(given)}, or use a dataset of plain rows",
         )
     url = first[0]["url"]
     by_url = {other.batch_url: name for name, other in ENDPOINTS.items()}
@@ -215,14 +218,16 @@ def _body_of(config: RunConfig, endpoint: Endpoint) -> dict[str, Any]:
     """Return the body of every request as the config has it, templates in place of what differs by row."""
     request = config.request
     params = {**request.params, **request.extra_body}
-    return {"model": config.model.name, **endpoint.compose(getattr(request, endpoint.content), params)}
+    content = getattr(request, endpoint.content)
+    if endpoint.contents:
+        content = {key: getattr(request, key) for key in endpoint.contents}
+    return {"model": config.model.name, **endpoint.compose(content, params)}
 
 
 def _compile(body: dict[str, Any], endpoint: Endpoint, filters: Filters) -> dict[str, Template]:
-    content = f"request.{endpoint.content}"
+    where = {key: f"request.{key}" for key in endpoint.contents} or {endpoint.field: f"request.{endpoint.content}"}
     return {
-        key: compile_template(value, content if key == endpoint.field else f"request.params.{key}", filters)
-        for key, value in body.items()
+        key: compile_template(value, where.get(key, f"request.params.{key}"), filters) for key, value in body.items()
     }
 
 
@@ -238,8 +243,9 @@ def _finished(template: Template, endpoint: Endpoint) -> Template:
     finish, render = endpoint.finish, template.render
     if finish is None:
         return template
+    certain = template.certain and not endpoint.refuses_rows
     return Template.varying(
-        template.columns, lambda row: finish(render(row)), certain=template.certain, filtered=template.filtered
+        template.columns, lambda row: finish(render(row)), certain=certain, filtered=template.filtered
     )
 
 

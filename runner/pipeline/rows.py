@@ -37,6 +37,7 @@ _RESEND = frozenset(kind for kind, error in request_errors().items() if error.re
 _NO_CHOICES = kind_of(NoChoicesError)
 _OUTPUT = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "audio_transcript")
 _LOGPROBS = ("tokens", "token_bytes", "token_logprobs", "top_tokens", "top_logprobs")
+_LIKELIHOOD = ("continuation", "loglikelihood", "is_greedy", "boundary_inexact")
 _ANSWER = ("served_model", "response_id", "system_fingerprint", "service_tier")
 _SUMMED = ("prompt_tokens", "completion_tokens", "total_tokens")
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
@@ -44,6 +45,7 @@ _EXPECTED = {"string": str, "int64": int, "double": float, "bool": bool}
 _MAX_MESSAGE = 2000
 _INT64 = 2**63
 _TOO_MANY_REQUESTS = 429
+_UNREAD = kind_of(ParseError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class RowGroup:
         Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
         """
         ended = read_meta(meta)
-        parsed, sound, failed = _parse(ended, response, context)
+        parsed, sound, failed = _parse(ended, (request_body, response), context)
         request = len(self.ended)
         self.raw.append((meta, request_body, response) if context.keep_raw or not sound else None)
         self.ended.append(ended)
@@ -170,7 +172,7 @@ def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes
     return [_convert(name, values.get(name), kind, notes) for name, kind in columns.items()]
 
 
-def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool, bool]:
+def _parse(ended: Ended, bodies: tuple[bytes, bytes], context: RowContext) -> tuple[Parsed, bool, bool]:
     """Return what an answer holds, whether its bytes need not be kept for it, and whether the request failed."""
     cases, choices = len(ended.cases), ended.choices
     if ended.failure is not None:
@@ -178,20 +180,27 @@ def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool
         if kind == _NO_CHOICES and ended.response is not None:
             # In a 2xx a mended adapter may find the answer that an earlier one did not.
             with contextlib.suppress(Exception):
-                return *_read(body, cases, choices, context), False
+                return *_read(bodies, cases, choices, context), False
         return _same_for_all(kind, message, cases, choices), ended.response is None, True
     try:
-        return *_read(body, cases, choices, context), False
+        return *_read(bodies, cases, choices, context), False
     except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
         message = f"the answer cannot be turned into columns ({type(error).__name__}: {error}); its bytes are in raw/"
-    return _same_for_all(kind_of(ParseError), scrub(message), cases, choices), False, False
+    return _same_for_all(_UNREAD, scrub(message), cases, choices), False, False
 
 
-def _read(body: bytes, cases: int, choices: int, context: RowContext) -> tuple[Parsed, bool]:
-    parsed = context.endpoint.parse(body, cases, choices)
+def _read(bodies: tuple[bytes, bytes], cases: int, choices: int, context: RowContext) -> tuple[Parsed, bool]:
+    parsed = context.endpoint.read(*bodies, cases, choices)
     if len(parsed.outputs) != cases or not all(parsed.outputs):
         raise ValueError("the parser left out a sample")
-    return (parsed, True) if context.dimension is None else context.dimension.check(parsed)
+    if context.dimension is not None:
+        return context.dimension.check(parsed)
+    return parsed, context.endpoint.parse_exchange is None or not _has_unread(parsed)
+
+
+def _has_unread(parsed: Parsed) -> bool:
+    """Say whether some of an answer could not be read, whose bytes are worth keeping for that."""
+    return any(output.error_kind == _UNREAD for case in parsed.outputs for output in case)
 
 
 def _is_passing(outputs: Sequence[Output]) -> bool:
@@ -398,12 +407,27 @@ def _response_columns(
         columns[name] = (
             spread if all(firsts) else [v if first else None for v, first in zip(spread, firsts, strict=True)]
         )
+    columns |= _output_columns(outputs, context)
+    noted, own_notes = cases[1], _picked(outputs, "note")
+    if noted or any(own_notes):
+        columns["parse_note"] = [
+            "; ".join([*noted.get(case, ()), *([own] if own else ())])[:_MAX_MESSAGE] or None
+            for case, own in zip(case_of, own_notes, strict=True)
+        ]
+    return columns | _constants(context, len(outputs))
+
+
+def _output_columns(outputs: Sequence[Output], context: RowContext) -> Columns:
+    """Return the columns that hold an output by itself; those that no output has are left out."""
+    columns: Columns = {}
     for name in ("choice", "status", "error_kind", "error_message", *_OUTPUT):
         columns[name] = _picked(outputs, name)
     logprobs = _picked(outputs, "logprobs")
     if logprobs.count(None) < len(logprobs):
         for name in _LOGPROBS:
             columns[name] = [one and getattr(one, name) for one in logprobs]
+    if context.endpoint.parse_exchange is not None:
+        columns |= {name: _picked(outputs, name) for name in _LIKELIHOOD}
     retrieved = _picked(outputs, "retrieved")
     if retrieved.count(None) < len(retrieved):
         columns["retrieved"] = [
@@ -412,13 +436,7 @@ def _response_columns(
     embeddings = _picked(outputs, "embedding")
     if any(one is not None for one in embeddings):
         columns["embedding"] = embeddings
-    noted, own_notes = cases[1], _picked(outputs, "note")
-    if noted or any(own_notes):
-        columns["parse_note"] = [
-            "; ".join([*noted.get(case, ()), *([own] if own else ())])[:_MAX_MESSAGE] or None
-            for case, own in zip(case_of, own_notes, strict=True)
-        ]
-    return columns | _constants(context, len(outputs))
+    return columns
 
 
 def _skipped_columns(skipped: Sequence[SkippedRow], context: RowContext) -> Columns:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from runner.errors import RequestError
     from runner.folder.commits import CommitLog
     from runner.limiter import Limiter
+    from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.rows import Price
     from runner.pipeline.sealing import Sealing
@@ -95,6 +96,7 @@ class SessionPlan:
     catch_signals: bool
     omissions: OmissionWatch | None = None
     packs: bool = False
+    likelihood: LikelihoodSender | None = None
 
 
 @dataclass(slots=True)
@@ -241,7 +243,12 @@ class _Session:
                 pending = await self._next(rows)
                 if pending is None:
                     break
-                await self._attempt(pending)
+                if self.plan.likelihood is None:
+                    await self._attempt(pending)
+                    continue
+                async with self.plan.likelihood.turn():
+                    if not self.control.stopping:
+                        await self._attempt(pending)
             self.control.hard.discard(scope)
 
     async def _next(self, rows: MemoryObjectReceiveStream[Pending]) -> Pending | None:
@@ -274,7 +281,10 @@ class _Session:
         counters.in_flight += 1
         counters.attempts += 1
         try:
-            outcome = await send(plan.transport, plan.endpoint, request, answered_before=counters.answered > 0)
+            if plan.likelihood is None:
+                outcome = await send(plan.transport, plan.endpoint, request, answered_before=counters.answered > 0)
+            else:
+                outcome = await self._send_in_form(plan.likelihood, pending)
         except anyio.get_cancelled_exc_class():
             cut = Outcome(None, CancelledError("the run was interrupted while the request was under way"))
             self._note(attempt_of(request, pending.attempts, cut, sent_at, time.monotonic() - begun))
@@ -300,6 +310,15 @@ class _Session:
                 await self._leave(pending.family)
         else:
             await self._act_on(outcome.error, pending, outcome, attempt)
+
+    async def _send_in_form(self, likelihood: LikelihoodSender, pending: Pending) -> Outcome:
+        earlier: list[Attempt] = []
+        answered = self.counters.answered > 0
+        try:
+            return await likelihood.send(pending.request, pending.attempts, earlier, answered_before=answered)
+        finally:
+            for attempt in earlier:
+                self._note(attempt)
 
     def _count_usage(self, usage: Usage) -> None:
         self.counters.tokens += usage.total_tokens or 0
@@ -425,6 +444,8 @@ class _Session:
     async def _end(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
         """Store how a row ended and count it once that is durable."""
         error = outcome.error
+        if self.plan.likelihood is not None:
+            self.plan.likelihood.forget(pending.request.key)
         record = Record(
             pending.request,
             outcome.response,

@@ -10,6 +10,7 @@ from runner.simulate.ledger import Entry, Ledger, Statistics
 from runner.simulate.limits import Limits
 from runner.simulate.options import SimulatorOptions
 from runner.simulate.prompts import request_digest
+from runner.simulate.scoring import LanguageModel
 from runner.simulate.server import Simulator, open_simulator, serve
 from runner.simulate.vectors import VectorStyle, vector_of
 
@@ -20,6 +21,7 @@ __all__ = [
     "FaultDetails",
     "FaultRules",
     "Fixed",
+    "LanguageModel",
     "Latency",
     "Ledger",
     "Limits",

@@ -16,6 +16,8 @@ from runner.simulate.vectors import VectorStyle
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runner.simulate.scoring import LanguageModel
+
 KeyEcho: TypeAlias = Literal["none", "masked", "full"]
 _MAX_PORT = 65_535
 
@@ -26,6 +28,7 @@ class SimulatorOptions:
 
     `prefix` is a path before `/v1`. Empty `models` and `api_keys` accept any. `echo_key` is how a 401 shows the wrong
     key again. With `quota_after` N the request after the Nth answer, and all later ones, get insufficient_quota.
+    `language_model` serves completions, whose log probabilities are then those of a real, tiny model.
     `keepalive_s` is how long an idle connection stays open. Raises UsageError for values that make no sense.
     """
 
@@ -46,6 +49,7 @@ class SimulatorOptions:
     limits: Limits = field(default_factory=Limits)
     faults: FaultRules = field(default_factory=FaultRules)
     fault_details: FaultDetails = field(default_factory=FaultDetails)
+    language_model: LanguageModel | None = None
     ledger_path: Path | None = None
 
     def __post_init__(self) -> None:

@@ -129,7 +129,7 @@ class Simulator:
             try:
                 path = _route(request.path, self._options.prefix)
                 if path in FORMS and request.method == "POST":
-                    return await self._ask(request, FORMS[path])
+                    return await self._ask(request, self._reader(path))
                 return _plain(self._reply(request, path))
             except (ConnectionError, web.RequestPayloadError):
                 # The client has gone; what is returned now goes nowhere.
@@ -156,6 +156,10 @@ class Simulator:
         if request.method != _METHODS[path]:
             return wrong_method(request.method, request.path)
         return self._judge.refuse_key(_key(request)) or self._models()
+
+    def _reader(self, path: str) -> Reader:
+        scores = self._options.language_model
+        return scores.ask if scores is not None and path == "/completions" else FORMS[path]
 
     def _models(self) -> Reply:
         names = self._options.models or (DEFAULT_MODEL,)

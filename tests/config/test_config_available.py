@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("changes", "where", "message"),
     [
-        ({"request.endpoint": "loglikelihood"}, "request.endpoint", "the endpoint loglikelihood"),
         ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
         ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
         ({"request.retrieval.knowledge_base": "kb"}, "request.retrieval.knowledge_base", "retrieval"),
@@ -56,6 +55,7 @@ def test_what_does_not_exist_yet_is_named(
         {"request.endpoint": "completions", "request.prompt": "{{ question }}", "request.batch_size": 4},
         {"request.endpoint": "logprobs"},
         {"request.endpoint": "responses"},
+        {"request.endpoint": "loglikelihood", "request.context": "c", "request.continuations": ["a"]},
         {"model.path": "/logits"},
         {"model.adapter": "a.yaml"},
         {"model.adapter": "openai-completions", "request.endpoint": "completions"},

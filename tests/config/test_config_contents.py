@@ -83,3 +83,42 @@ def test_other_prompts_are_refused(
 ) -> None:
     (found,) = complaints({"request.endpoint": "completions", "request.prompt": prompt})
     assert found.startswith(f"request.prompt: {message}")
+
+
+@pytest.mark.parametrize("continuations", ["{{ choices }}", " {{choices}} ", [" a", " {{ b }}"], ["{{ a }}"]])
+@pytest.mark.parametrize("context", ["", "text", "{{ context }}", "Q: {{ q }}\nA:"])
+def test_likelihoods_take_a_text_and_a_list(
+    context: str, continuations: Any, complaints: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    request = {"endpoint": "loglikelihood", "context": context, "continuations": continuations}
+    assert complaints({f"request.{key}": value for key, value in request.items()}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("context", ["a"], "expected a text, found"),
+        ("context", 5, "expected a text, found 5"),
+        ("continuations", "text", "expected a list of texts, or one template that is exactly {{ column }}"),
+        ("continuations", "a {{ b }}", "expected a list of texts, or one template that is exactly {{ column }}"),
+        ("continuations", [1], "expected a list of texts, or one template that is exactly {{ column }}"),
+        ("continuations", [], "a list without any text"),
+        ("continuations", ["a", ""], "a continuation is an empty text"),
+    ],
+)
+def test_other_contexts_and_continuations_are_refused(
+    key: str, value: Any, message: str, complaints: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    content = {"request.context": "c", "request.continuations": ["a"], f"request.{key}": value}
+    (found,) = complaints({"request.endpoint": "loglikelihood", **content})
+    assert found.startswith(f"request.{key}: {message}")
+
+
+@pytest.mark.parametrize("name", ["n", "echo", "max_tokens", "max_completion_tokens", "stop", "prompt", "context"])
+@pytest.mark.parametrize("section", ["params", "extra_body"])
+def test_what_a_likelihood_sets_itself_is_refused(
+    section: str, name: str, complaints: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    content = {"request.context": "c", "request.continuations": ["a"]}
+    (found,) = complaints({"request.endpoint": "loglikelihood", **content, f"request.{section}": {name: 1}})
+    assert found.startswith(f"request.{section}.{name}: the run sets this itself")

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.endpoints import ENDPOINTS, find_omission
+from runner.errors import TemplateError
 from runner.pipeline.codec import encode_meta
 from runner.pipeline.rows import RowContext, RowGroup, group_columns
 from runner.records import Attempt, Case, Record, Request, Response
@@ -151,7 +152,11 @@ def test_looking_for_omissions_never_fails(name: str, asked: Any, answer: Any) -
 @given(content=JSON, params=st.dictionaries(st.sampled_from(["n", "best_of", "max_tokens", "max_output_tokens"]), JSON))
 def test_any_rendered_body_can_be_counted(name: str, content: Any, params: dict[str, Any]) -> None:
     endpoint = ENDPOINTS[name]
-    body = endpoint.compose(content, params)
-    body = endpoint.finish(body) if endpoint.finish else body
+    body = endpoint.compose(dict.fromkeys(endpoint.contents, content) or content, params)
+    try:
+        body = endpoint.finish(body) if endpoint.finish else body
+    except TemplateError:
+        assert endpoint.refuses_rows
+        return
     assert endpoint.choices_wanted(body) >= 1
     assert isinstance(endpoint.reserve_tokens(body, 100), int)

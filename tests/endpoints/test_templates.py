@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +67,17 @@ def test_nested_values_are_templates_too() -> None:
 def test_columns_and_certainty_are_known(template: str, columns: tuple[str, ...], certain: bool) -> None:  # noqa: FBT001 - a column of the table
     compiled = compile_template(template, "request")
     assert (compiled.columns, compiled.certain) == (columns, certain)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [(" {{ a }}", " x"), ("{{ a }}\n", "x\n"), ("\t{{ a -}} ", "\tx"), (" {{- a }} ", "x "), (" {{ a }} ", " x ")],
+)
+def test_white_space_around_a_text_is_part_of_it(template: str, text: str) -> None:
+    compiled = compile_template(template, "request.prompt")
+    assert compiled.render({"a": "x"}) == text
+    assert compiled.render({"a": ["x"]}) == ["x"]
+    assert orjson.loads(compiled.encoder()({"a": "x"})) == text
 
 
 @pytest.mark.parametrize("template", ["{{ missing }}", "x {{ missing }}", "{{ missing | upper }}", "{{ a.b.c }}"])

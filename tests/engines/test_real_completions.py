@@ -112,3 +112,20 @@ def test_the_logprobs_endpoint_needs_no_parameters(tiny_gguf: Path, tmp_path: Pa
     summary, rows = run_on(tiny_gguf, tmp_path, request, questions(3))
     assert summary.warnings == []
     assert {len(tops) for row in rows for tops in row["top_tokens"]} == {5}
+
+
+def test_it_gives_no_likelihoods_and_the_run_stops_with_a_reason(tiny_gguf: Path, tmp_path: Path) -> None:
+    config = {
+        "name": "real",
+        "dataset": {"path": str(write_rows(tmp_path / "data.jsonl", questions(3))), "id": "id"},
+        "model": {"embedded": str(tiny_gguf)},
+        "request": {"endpoint": "loglikelihood", "context": "{{ question }}", "continuations": [" yes", " no"]},
+        "output": {"dir": str(tmp_path / "outputs")},
+    }
+    summary = runner.run(config)
+    assert (summary.status, summary.exit_code, summary.by_status) == ("stopped", 5, {})
+    assert summary.http_requests == 2
+    (warning,) = summary.warnings
+    assert "the server gives no log probabilities of a prompt" in warning
+    assert "llama.cpp's own server ignores echo" in warning
+    assert table(summary.run_dir) == []
