@@ -96,6 +96,16 @@ class Logprobs:
 
 
 @value
+class Retrieved:
+    """One document that a RAG system looked up for an answer; `rank` counts from 1 where the server states none."""
+
+    rank: int
+    id: str | None
+    score: float | None
+    text: str | None
+
+
+@value
 class Output:
     """One choice of one case as columns: `status` is ok, truncated, refused, content_filter or failed."""
 
@@ -110,6 +120,7 @@ class Output:
     logprobs: Logprobs | None = None
     error_kind: str | None = None
     error_message: str | None = None
+    retrieved: list[Retrieved] | None = None
 
 
 @value

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.endpoints import chat, completions, responses
 from runner.endpoints.omission import find_omission
+from runner.endpoints.retrieval import enter_chat, enter_responses
 from runner.endpoints.template import Template, compile_template, join_fields
 from runner.endpoints.usage import count_tokens, read_usage
 
@@ -40,6 +41,8 @@ class Endpoint:
     config and at `field` in the body, and, once rendered, by `finish(body)`, if there is one. `longest_answer(body)` is
     the most tokens of one answer, null where that is open. `batch_url` is the URL of OpenAI Batch lines of this shape.
     `fixed_choices` says that parameters alone decide how many answers a body asks for, whatever its content.
+    `enter_retrieval(body, knowledge_base, documents)` puts into a finished body what a sample may look into; null: the
+    shape has no place for it.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Endpoint:
     field: str = "messages"
     batch_url: str | None = None
     fixed_choices: bool = True
+    enter_retrieval: Callable[[dict[str, Any], Any, Any], dict[str, Any]] | None = None
 
 
 # A new API shape is one module and one entry here.
@@ -68,6 +72,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         chat.find_problem,
         chat.parse,
         batch_url="/v1/chat/completions",
+        enter_retrieval=enter_chat,
     ),
     "logprobs": Endpoint(
         "logprobs",
@@ -77,6 +82,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         chat.find_problem,
         chat.parse,
         compose=chat.compose_with_logprobs,
+        enter_retrieval=enter_chat,
     ),
     "completions": Endpoint(
         "completions",
@@ -106,5 +112,6 @@ ENDPOINTS: dict[str, Endpoint] = {
         asks_for_logprobs=responses.asks_for_logprobs,
         field="input",
         batch_url="/v1/responses",
+        enter_retrieval=enter_responses,
     ),
 }

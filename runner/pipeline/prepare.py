@@ -12,6 +12,7 @@ from runner.endpoints import ENDPOINTS, Template, compile_template, join_fields
 from runner.engines import locate_embedded
 from runner.errors import ConfigError, DatasetError, EngineError, Problem, TemplateError, UsageError
 from runner.pipeline.fingerprint import RequestPlan
+from runner.pipeline.retrieval import chosen, with_retrieval
 from runner.pipeline.rows import Price
 from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
 from runner.redaction import Redactor
@@ -121,14 +122,15 @@ def _template_plan(config: RunConfig) -> RequestPlan:
         endpoint=endpoint,
         path=config.model.path or endpoint.path,
         model=config.model.name or "",
-        template=_finished(join_fields(fields), endpoint),
+        template=with_retrieval(_finished(join_fields(fields), endpoint), config, endpoint),
         fixed=_fixed_part(fields, endpoint, request.repeats),
         id_column=config.dataset.id,
         target_column=config.dataset.target,
         kept=kept,
         repeats=request.repeats,
     )
-    return plan.identified(body)
+    retrieval = chosen(config)
+    return plan.identified([body, retrieval] if retrieval else body)
 
 
 def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
@@ -138,6 +140,11 @@ def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
         raise UsageError(
             f"{key}: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
             hint=f"remove {key}, or use a dataset of plain rows",
+        )
+    if chosen(config):
+        raise UsageError(
+            "request.retrieval: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
+            hint="remove request.retrieval, or use a dataset of plain rows",
         )
     url = first[0]["url"]
     by_url = {other.batch_url: name for name, other in ENDPOINTS.items()}

@@ -352,6 +352,11 @@ def _response_columns(
     if logprobs.count(None) < len(logprobs):
         for name in _LOGPROBS:
             columns[name] = [one and getattr(one, name) for one in logprobs]
+    retrieved = _picked(outputs, "retrieved")
+    if retrieved.count(None) < len(retrieved):
+        columns["retrieved"] = [
+            None if found is None else [(one.rank, one.id, one.score, one.text) for one in found] for found in retrieved
+        ]
     noted = cases[1]
     if noted:
         notes = {case: "; ".join(own)[:_MAX_MESSAGE] for case, own in noted.items()}

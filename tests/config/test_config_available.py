@@ -20,8 +20,6 @@ if TYPE_CHECKING:
         ({"request.batch_size": 4}, "request.batch_size", "a fixed batch size"),
         ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
         ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
-        ({"request.retrieval.knowledge_base": "kb"}, "request.retrieval.knowledge_base", "retrieval"),
-        ({"request.retrieval.documents": []}, "request.retrieval.documents", "retrieval"),
         ({"model.adapter": "a.yaml"}, "model.adapter", "adapter files"),
         (
             {"model.base_url": [{"url": "http://a"}, {"url": "http://b"}]},
