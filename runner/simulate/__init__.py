@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.simulate.answers import AnswerStyle
+from runner.simulate.contentstore import ContentRules
 from runner.simulate.details import FaultDetails
 from runner.simulate.faults import KINDS, FaultRules
 from runner.simulate.latency import Fixed, Latency, Lognormal, Uniform, distribution_from_text
@@ -15,6 +16,7 @@ from runner.simulate.server import Simulator, open_simulator, serve
 __all__ = [
     "KINDS",
     "AnswerStyle",
+    "ContentRules",
     "Entry",
     "FaultDetails",
     "FaultRules",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from runner.errors import UsageError
 from runner.simulate.answers import AnswerStyle
+from runner.simulate.contentstore import ContentRules
 from runner.simulate.details import FaultDetails
 from runner.simulate.faults import FaultRules, check_rules
 from runner.simulate.latency import Latency, check_distribution
@@ -44,6 +45,7 @@ class SimulatorOptions:
     limits: Limits = field(default_factory=Limits)
     faults: FaultRules = field(default_factory=FaultRules)
     fault_details: FaultDetails = field(default_factory=FaultDetails)
+    content: ContentRules = field(default_factory=ContentRules)
     ledger_path: Path | None = None
 
     def __post_init__(self) -> None:

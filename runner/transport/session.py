@@ -14,7 +14,7 @@ import ssl
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from yarl import URL
@@ -24,12 +24,15 @@ from runner.jsontext import scrub
 from runner.records import Response
 from runner.redaction import Redactor
 from runner.transport.translate import Timeouts, closed_without_answer, translate
+from runner.transport.upload import sending_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
+
+    from runner.transport.upload import Upload
 
 
 # Below the 5 s after which uvicorn (vLLM, FastAPI) closes an idle connection, so that a POST seldom meets a dying one.
@@ -75,7 +78,18 @@ class Transport:
         """Send one GET. Raises as `post` does."""
         return await self._send("GET", path, None)
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> Response:
+    async def delete(self, path: str) -> Response:
+        """Send one DELETE. Raises as `post` does."""
+        return await self._send("DELETE", path, None)
+
+    async def upload(self, path: str, upload: Upload) -> Response:
+        """Send one POST with a file as multipart form, read from `upload` as it goes out. Raises as `post` does."""
+        sending = sending_of(upload, self._options.timeouts)
+        return await self._send("POST", path, sending.body, headers=sending.headers, timeout=sending.timeout)
+
+    async def _send(
+        self, method: str, path: str, body: bytes | AsyncIterator[bytes] | None, **sending: Any
+    ) -> Response:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = URL(self._options.base_url.rstrip("/") + path)
@@ -84,7 +98,7 @@ class Transport:
         answer: aiohttp.ClientResponse | None = None
         fresh = _fresh.set(False)
         try:
-            answer = await self._session.request(method, url, data=body, allow_redirects=False)
+            answer = await self._session.request(method, url, data=body, allow_redirects=False, **sending)
             content = await self._read(answer)
         except (
             TimeoutError,
