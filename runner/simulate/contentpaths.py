@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,10 @@ async def _upload(content: Content, request: web.BaseRequest) -> dict[str, Any]:
     if not (name and data and purpose):
         error = ErrorBody("A file and its purpose are required, and it may not be empty.")
         raise _RefusedError(error_reply(400, error))
-    kept = None if fault == "500" else content.add_file(name.decode(), purpose.decode(), data)
+    kept = None if fault in ("500", "hang") else content.add_file(name.decode(), purpose.decode(), data)
+    if fault in ("hang", "hang_after"):
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await never
     if kept is None or fault is not None:
         raise _RefusedError(error_reply(500, ErrorBody("The server had an error.", type="server_error")))
     return kept.shown()

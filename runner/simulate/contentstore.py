@@ -15,7 +15,7 @@ from runner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-UPLOAD_FAULTS = frozenset({"500", "500_after", "cut", "400"})
+UPLOAD_FAULTS = frozenset({"500", "500_after", "cut", "400", "hang", "hang_after"})
 LIST_FAULTS = frozenset({"duplicates", "endless"})
 
 
@@ -25,8 +25,9 @@ class ContentRules:
 
     `page` is the most entries of one page, whatever was asked for; `index_after` how often a file's state is asked for
     before it is indexed; files whose name has `unreadable` in it fail then. `upload_faults` by upload number, from 1:
-    500, 500_after (the file is kept), cut (the connection breaks), 400. `list_fault`: duplicates or endless. A vector
-    store called after each of `stores` is there from the beginning. Raises UsageError for what makes no sense.
+    500, cut (the connection breaks), 400, hang, and 500_after and hang_after, which keep the file. `list_fault`:
+    duplicates or endless. A vector store called after each of `stores` is there from the beginning. Raises UsageError
+    for what makes no sense.
     """
 
     page: int = 100

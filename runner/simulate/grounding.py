@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.simulate.prompts import InvalidRequestError
 from runner.simulate.replies import ErrorBody
-from runner.simulate.search import search
+from runner.simulate.search import passes, search
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +57,7 @@ def _with_file_search(asked: Asked, body: Mapping[str, Any], tool: Mapping[str, 
     most = tool.get("max_num_results")
     question = asked.parts[0].last_user_text
     try:
+        passes({}, tool.get("filters"))  # also where there is nothing to filter
         found = search(stores, question, tool.get("filters"), min(most, _MOST) if type(most) is int else 10)
     except ValueError as error:
         raise InvalidRequestError(ErrorBody(str(error), param="tools[0].filters")) from None
