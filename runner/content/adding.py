@@ -8,6 +8,7 @@ which no search can find.
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from runner.errors import Action, ConnectError, OverloadError, RateLimitError, R
 from runner.transport import Upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from runner.content.api import ContentApi, Document
     from runner.content.local import LocalFile
@@ -191,13 +192,7 @@ class _Job:
     async def _upload(self, file: LocalFile) -> Document:
         reading = _Reading(file, self._tally)
         name = PurePosixPath(file.name).name
-        upload = Upload({"purpose": PURPOSE}, name, file.size_bytes, reading.blocks)
-        try:
-            identity = await self._api.upload(upload)
-        except RequestError:
-            if reading.problem is not None:
-                raise reading.problem from None
-            raise
+        identity = await self._api.upload(Upload({"purpose": PURPOSE}, name, file.size_bytes, reading.blocks))
         attached = None
         try:
             attached = await self._api.attach(self._knowledge_base, identity, _label(file))
@@ -228,29 +223,25 @@ class _Job:
 
 
 class _Reading:
-    """The blocks of a file as they go out, counted; `problem` is what ended them early."""
+    """The blocks of a file as they go out, counted."""
 
     def __init__(self, file: LocalFile, tally: Tally) -> None:
         self._file = file
         self._tally = tally
         self._counted = 0
-        self.problem: FileChangedError | None = None
 
-    async def blocks(self) -> AsyncIterator[bytes]:
+    async def blocks(self) -> AsyncGenerator[bytes]:
         """Yield the file from its beginning; what an earlier attempt had sent does not count any more."""
         self._tally.bytes_sent -= self._counted
         self._counted = 0
         try:
-            async for block in read_blocks(self._file):
-                self._counted += len(block)
-                self._tally.bytes_sent += len(block)
-                yield block
+            async with aclosing(read_blocks(self._file)) as blocks:
+                async for block in blocks:
+                    self._counted += len(block)
+                    self._tally.bytes_sent += len(block)
+                    yield block
         except OSError as error:
-            self.problem = FileChangedError(f"{self._file.path}: {error.strerror or 'cannot be read any more'}")
-            raise self.problem from error
-        except FileChangedError as error:
-            self.problem = error
-            raise
+            raise FileChangedError(f"{self._file.path}: {error.strerror or 'cannot be read any more'}") from error
 
 
 def _label(file: LocalFile) -> Label:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import anyio
+from anyio import to_thread
 
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
     from pathlib import Path
 
 _BLOCK_BYTES = 256 * 1024
@@ -64,16 +64,16 @@ def find_files(paths: Sequence[Path], *, largest_bytes: int) -> list[LocalFile]:
     return files
 
 
-async def read_blocks(file: LocalFile) -> AsyncIterator[bytes]:
+async def read_blocks(file: LocalFile) -> AsyncGenerator[bytes]:
     """Yield a file's content. Raises FileChangedError, before the last block, where it is not what was hashed."""
     digest, left = sha256(), file.size_bytes
-    async with await anyio.open_file(file.path, "rb") as stream:
+    # Closed without a thread: closing comes also when the request is being cancelled.
+    with file.path.open("rb") as stream:
         while left:
-            block = await stream.read(min(_BLOCK_BYTES, left))
+            block = await to_thread.run_sync(stream.read, min(_BLOCK_BYTES, left))
             digest.update(block)
             left -= len(block)
-            changed = not block or (not left and (await stream.read(1) or digest.hexdigest() != file.sha256))
-            if changed:
+            if not block or (not left and (stream.read(1) or digest.hexdigest() != file.sha256)):
                 raise FileChangedError(f"{file.path}: changed while it was being sent", hint="run the command again")
             yield block
 

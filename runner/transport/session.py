@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yarl import URL
 
-from runner.errors import BodyTooLargeError, StaleConnectionError
+from runner.errors import BodyTooLargeError, RequestError, StaleConnectionError
 from runner.jsontext import scrub
 from runner.records import Response
 from runner.redaction import Redactor
 from runner.transport.translate import Timeouts, closed_without_answer, translate
-from runner.transport.upload import sending_of
+from runner.transport.upload import Sending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -83,9 +83,19 @@ class Transport:
         return await self._send("DELETE", path, None)
 
     async def upload(self, path: str, upload: Upload) -> Response:
-        """Send one POST with a file as multipart form, read from `upload` as it goes out. Raises as `post` does."""
-        sending = sending_of(upload, self._options.timeouts)
-        return await self._send("POST", path, sending.body, headers=sending.headers, timeout=sending.timeout)
+        """Send one POST with a file as multipart form, read from `upload` as it goes out.
+
+        Raises as `post` does, and what reading the file raises.
+        """
+        sending = Sending(upload, self._options.timeouts)
+        body = sending.body()
+        try:
+            return await self._send("POST", path, body, headers=sending.headers, timeout=sending.timeout)
+        except RequestError as error:
+            raise (sending.problem or error) from error
+        finally:
+            with contextlib.suppress(RuntimeError):  # aiohttp is reading it right now, and is about to be told to stop
+                await body.aclose()
 
     async def _send(
         self, method: str, path: str, body: bytes | AsyncIterator[bytes] | None, **sending: Any

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from runner.transport.translate import Timeouts
 
@@ -26,36 +27,38 @@ class Upload:
     fields: Mapping[str, str]
     file_name: str
     size_bytes: int
-    blocks: Callable[[], AsyncIterator[bytes]]
+    blocks: Callable[[], AsyncGenerator[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
 class Sending:
-    """An upload as aiohttp takes it. Its length is stated, since not every server reads chunks."""
+    """An upload as aiohttp takes it, once. Its length is stated, since not every server reads chunks.
 
-    body: AsyncIterator[bytes]
-    headers: Mapping[str, str]
-    timeout: aiohttp.ClientTimeout
+    `problem` is what reading the file raised: aiohttp makes a broken connection of it.
+    """
 
+    def __init__(self, upload: Upload, timeouts: Timeouts) -> None:
+        boundary = f"evalrunner-{secrets.token_hex(16)}"
+        self._upload = upload
+        self._head, self._tail = _frame(upload, boundary)
+        self.headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(self._head) + upload.size_bytes + len(self._tail)),
+        }
+        total_s = timeouts.total + upload.size_bytes / _SLOWEST_BYTES_PER_S
+        self.timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=timeouts.connect)
+        self.problem: Exception | None = None
 
-def sending_of(upload: Upload, timeouts: Timeouts) -> Sending:
-    """Return the body of an upload, which can be sent once."""
-    boundary = f"evalrunner-{secrets.token_hex(16)}"
-    head, tail = _frame(upload, boundary)
-    headers = {
-        "Content-Type": f"multipart/form-data; boundary={boundary}",
-        "Content-Length": str(len(head) + upload.size_bytes + len(tail)),
-    }
-    total_s = timeouts.total + upload.size_bytes / _SLOWEST_BYTES_PER_S
-    timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=timeouts.connect)
-    return Sending(_framed(head, upload, tail), headers, timeout)
-
-
-async def _framed(head: bytes, upload: Upload, tail: bytes) -> AsyncIterator[bytes]:
-    yield head
-    async for block in upload.blocks():
-        yield block
-    yield tail
+    async def body(self) -> AsyncGenerator[bytes]:
+        """Yield the whole form; closing it closes the file."""
+        yield self._head
+        try:
+            async with aclosing(self._upload.blocks()) as blocks:
+                async for block in blocks:
+                    yield block
+        except Exception as problem:
+            self.problem = problem
+            raise
+        yield self._tail
 
 
 def _frame(upload: Upload, boundary: str) -> tuple[bytes, bytes]:

@@ -79,11 +79,11 @@ def test_from_nothing_to_nothing(simulator: Simulator, here: Callable[..., Finis
     assert "5 added" in added.out
     assert held(simulator) == hashes(docs)
     listed = here("documents", "list", config, "-k", "handbook", "--json").json
-    assert [one["name"] for one in listed["documents"]] == [f"{number}.txt" for number in range(5)]
+    assert sorted(one["name"] for one in listed["documents"]) == [f"{number}.txt" for number in range(5)]
     assert {one["status"] for one in listed["documents"]} == {"completed"}
     assert sorted(one["sha256"] for one in listed["documents"]) == hashes(docs)
     assert listed["knowledge_base"]["name"] == "handbook"
-    identity = listed["documents"][0]["id"]
+    identity = next(one["id"] for one in listed["documents"] if one["name"] == "0.txt")
     gone = here("documents", "delete", config, identity, "1.txt", "-k", "vs-000001", "--yes", "--json").json
     assert [one["result"] for one in gone["documents"]] == ["deleted", "deleted"]
     assert len(simulator.content.files) == len(held(simulator)) == 3
@@ -271,7 +271,7 @@ def test_lists_that_repeat_themselves(
         assert (told.code, told.json["error"]["code"]) == (6, "invalid_response")
         assert "repeat themselves" in told.json["error"]["message"]
     else:
-        assert [one["name"] for one in told.json["documents"]] == [f"{number}.txt" for number in range(5)]
+        assert sorted(one["name"] for one in told.json["documents"]) == [f"{number}.txt" for number in range(5)]
 
 
 # ---------------------------------------------------------------- clear errors
