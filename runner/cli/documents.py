@@ -52,8 +52,8 @@ documents = typer.Typer(
     help=(
         "List, add and delete the documents that a RAG system may look into.\n\n"
         "A knowledge base is one collection of documents; a server may have many. It is named by its id or its name: "
-        "with --knowledge-base, else by request.retrieval.knowledge_base in the config. Spoken is OpenAI's API: a "
-        "knowledge base is a vector store, a document is a file in it, and model.base_url is where both are.\n\n"
+        "with --knowledge-base, else by request.retrieval.knowledge_base in the config. The server "
+        "speaks OpenAI's API: a knowledge base is a vector store, a document a file in it, both at model.base_url.\n\n"
         "A run searches the same knowledge base: request.retrieval says which one, and which documents of it, for the "
         "whole run or by a template for each sample; what was found is in the column `retrieved`. The Responses API "
         "takes knowledge bases by id only."
