@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.endpoints.answers import missing_choice, parsed_from, status_of, text_or_none
 from runner.endpoints.logprobs import read_logprobs
-from runner.endpoints.retrieved import read_beside, read_in_message
+from runner.endpoints.retrieved import PLACES, read_beside, read_in_message
 from runner.errors import NoChoicesError
 from runner.jsontext import describe, dumps, loads
 from runner.records import Output
@@ -77,7 +77,8 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
     if find_problem(value) is not None:
         raise ValueError("the answer has no choices")
     notes = [note] if note else []
-    outputs = _read_choices(value["choices"], choices, read_beside(value, notes), notes)
+    retrieved = None if PLACES.isdisjoint(value) else read_beside(value, notes)
+    outputs = _read_choices(value["choices"], choices, retrieved, notes)
     return parsed_from(value, (outputs,) * cases, notes)
 
 
@@ -124,11 +125,14 @@ def read_choice(
     logprobs = choice.get("logprobs")
     if logprobs is not None:
         logprobs = read_logprobs(logprobs, notes)
-    found = read_beside(choice, notes)
-    if message.keys() <= _PLAIN:
+    if not PLACES.isdisjoint(choice):
+        found = read_beside(choice, notes)
         retrieved = retrieved if found is None else found
+    if message.keys() <= _PLAIN:
         return Output(index, status, text, finish_reason=finish, logprobs=logprobs, retrieved=retrieved)
-    own = read_in_message(message, notes)
+    if message.get("annotations") or not PLACES.isdisjoint(message):
+        own = read_in_message(message, notes)
+        retrieved = retrieved if own is None else own
     refusal = _refusal(message.get("refusal"))
     return Output(
         choice=index,
@@ -140,7 +144,7 @@ def read_choice(
         finish_reason=finish,
         audio_transcript=_transcript(message),
         logprobs=logprobs,
-        retrieved=next((one for one in (own, found) if one is not None), retrieved),
+        retrieved=retrieved,
     )
 
 

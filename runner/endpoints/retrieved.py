@@ -40,7 +40,9 @@ _LISTS = (
     "context",
     "citations",
 )
-_PLACES = frozenset({*_LISTS, "metadata"})
+PLACES = frozenset({*_LISTS, "metadata"})
+"""The keys that `read_beside` looks at: whoever reads many answers looks for them first."""
+
 # An entry's own fields come before those of what it wraps: LlamaIndex' node, Cohere's document, Vertex' context, ….
 _WRAPPED = ("node", "document", "source", "retrievedContext", "retrieved_context", "web", "metadata", "attributes")
 _IDS = ("id", "id_", "document_id", "doc_id", "node_id", "file_id", "url", "uri", "filepath", "file_path")
@@ -54,7 +56,7 @@ _INT32 = 2**31 - 1
 
 def read_beside(holder: Mapping[str, Any], notes: list[str]) -> list[Retrieved] | None:
     """Return the documents that stand at the top of an answer or in a choice; null where it names none."""
-    return None if _PLACES.isdisjoint(holder) else _from_holder(holder, notes)
+    return None if PLACES.isdisjoint(holder) else _from_holder(holder, notes)
 
 
 def read_in_message(message: Mapping[str, Any], notes: list[str]) -> list[Retrieved] | None:
