@@ -10,6 +10,7 @@ import typer
 
 from runner.cli import later
 from runner.cli.check import check
+from runner.cli.documents import documents
 from runner.cli.inspect import reseal, status, verify
 from runner.cli.output import print_result
 from runner.cli.run import resume, run
@@ -59,6 +60,7 @@ _RUN, _LOOK, _REHEARSE = "Run", "Look", "Rehearse"
 app.command(rich_help_panel=_RUN)(run)
 app.command(rich_help_panel=_RUN)(resume)
 app.command(rich_help_panel=_RUN)(check)
+app.add_typer(documents, rich_help_panel=_RUN)
 app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(verify)
 app.command(rich_help_panel=_LOOK)(reseal)

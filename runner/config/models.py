@@ -116,8 +116,15 @@ class Timeouts(_Section):
 class Retrieval(_Section):
     """What a RAG system may look into for each sample."""
 
-    knowledge_base: Any = Field(default=None, description="Knowledge base to search; may be a template.")
-    documents: Any = Field(default=None, description="Documents to search; may be a template.")
+    knowledge_base: Any = Field(
+        default=None,
+        description="Knowledge base to search: its id, or a template that gives each sample's. Chat sends it as "
+        "`knowledge_base`, responses as the vector store of a file search.",
+    )
+    documents: Any = Field(
+        default=None,
+        description="Which of its documents to search, by name or id: one, a list, or a template; null: all of them.",
+    )
 
 
 class Request(_Section):

@@ -40,6 +40,7 @@ _CONTENT_KEYS: dict[str, tuple[str, ...]] = {
     "embeddings": ("input",),
     "loglikelihood": ("context", "continuations"),
 }
+_WITHOUT_RETRIEVAL = ("completions", "embeddings", "loglikelihood")
 _ONE_COLUMN = re.compile(r"\s*\{\{-?\s*[A-Za-z_][A-Za-z0-9_]*\s*-?\}\}\s*", re.ASCII)
 
 
@@ -147,7 +148,7 @@ def _headers(values: Any) -> Iterator[Finding]:
 
 
 def _credentials(values: Any) -> Iterator[Finding]:
-    for section in (("name",), ("model",), ("request", "params"), ("request", "extra_body")):
+    for section in (("name",), ("model",), *(("request", key) for key in ("params", "extra_body", "retrieval"))):
         for path, text in texts_in(value_at(values, section), section):
             if holds_key(text):
                 yield Finding(path, "looks like a key", USE_VARIABLE)
@@ -194,6 +195,21 @@ def _contents(values: Any) -> Iterator[Finding]:
         if name not in own and request.get(name) is not None:
             hint = f"{endpoint} reads {' and '.join(f'request.{key}' for key in own)}; keep that and remove this"
             yield Finding(("request", name), f"is not used by the endpoint {endpoint}", hint)
+
+
+def _retrieval(values: Any) -> Iterator[Finding]:
+    """Find a choice of documents that the endpoint has no place for, or that is made twice."""
+    endpoint, retrieval = (value_at(values, ("request", key)) for key in ("endpoint", "retrieval"))
+    own_fields = ("params", "extra_body") if endpoint != "responses" else ()
+    for name, value in retrieval.items() if isinstance(retrieval, dict) else ():
+        path = ("request", "retrieval", name)
+        if value is None:
+            continue
+        if endpoint in _WITHOUT_RETRIEVAL:
+            yield Finding(path, f"is not used by the endpoint {endpoint}", "chat, logprobs and responses can search")
+        for section in own_fields:
+            if value_at(values, ("request", section, name)) is not None:
+                yield Finding(path, f"stands in request.{section} too", "keep one of them")
 
 
 def _prompt(values: Any) -> Iterator[Finding]:
@@ -270,6 +286,7 @@ _RULES = (
     _credentials,
     _messages,
     _contents,
+    _retrieval,
     _prompt,
     _likelihood,
     _params,

@@ -12,6 +12,7 @@ from runner.endpoints.likelihood_wire import FORMS, Form, judge_probe, next_form
 from runner.endpoints.loglikelihood import join_answers
 from runner.endpoints.media import prompt_bytes, shortened
 from runner.endpoints.omission import find_omission
+from runner.endpoints.retrieval import enter_chat, enter_responses
 from runner.endpoints.sse import is_event_stream
 from runner.endpoints.stream_request import stream_body
 from runner.endpoints.streaming import Streamed, StreamShape
@@ -86,6 +87,8 @@ class Endpoint:
     one with several keys of content names them in `contents`, and `compose` gets an object with all of them. Where
     `refuses_rows`, `finish` may raise TemplateError. `find_omission(request, answer)` is its own way to notice what an
     answer leaves out, which then always stops the run.
+    `enter_retrieval(body, knowledge_base, documents)` puts into a finished body what a sample may look into; null: the
+    shape has no place for it.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Endpoint:
     field: str = "messages"
     batch_url: str | None = None
     fixed_choices: bool = True
+    enter_retrieval: Callable[[dict[str, Any], Any, Any], dict[str, Any]] | None = None
     count_tokens: Callable[[Any], Usage] = count_tokens
     refine: Callable[[RequestError, bytes], RequestError] | None = None
     error_in_body: Callable[[Any], RequestError | None] | None = None
@@ -136,6 +140,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         chat.parse,
         batch_url="/v1/chat/completions",
         stream=CHAT_STREAM,
+        enter_retrieval=enter_chat,
     ),
     "logprobs": Endpoint(
         "logprobs",
@@ -146,6 +151,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         chat.parse,
         compose=chat.compose_with_logprobs,
         stream=CHAT_STREAM,
+        enter_retrieval=enter_chat,
     ),
     "completions": Endpoint(
         "completions",
@@ -194,6 +200,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         asks_for_logprobs=responses.asks_for_logprobs,
         field="input",
         batch_url="/v1/responses",
+        enter_retrieval=enter_responses,
     ),
     "loglikelihood": Endpoint(
         "loglikelihood",

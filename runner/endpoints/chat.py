@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from runner.endpoints.answers import missing_choice, parsed_from, status_of, text_or_none
 from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.logprobs import read_logprobs
+from runner.endpoints.retrieved import PLACES, read_beside, read_in_message
 from runner.errors import NoChoicesError
 from runner.jsontext import describe, dumps
 from runner.records import Output
 
 if TYPE_CHECKING:
     from runner.errors import RequestError
-    from runner.records import Parsed
+    from runner.records import Parsed, Retrieved
 
 PATH = "/chat/completions"
 
@@ -77,13 +78,16 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
     if find_problem(value) is not None:
         raise ValueError("the answer has no choices")
     notes = [note] if note else []
-    outputs = _read_choices(value["choices"], choices, notes)
+    retrieved = None if PLACES.isdisjoint(value) else read_beside(value, notes)
+    outputs = _read_choices(value["choices"], choices, retrieved, notes)
     return parsed_from(value, (outputs,) * cases, notes)
 
 
-def _read_choices(choices: list[Any], wanted: int, notes: list[str]) -> tuple[Output, ...]:
+def _read_choices(
+    choices: list[Any], wanted: int, retrieved: list[Retrieved] | None, notes: list[str]
+) -> tuple[Output, ...]:
     if len(choices) == wanted == 1 and type(choices[0]) is dict and choices[0].get("index", 0) == 0:
-        return (read_choice(choices[0], 0, notes),)  # what nearly every answer is
+        return (read_choice(choices[0], 0, notes, retrieved),)  # what nearly every answer is
     by_index: dict[int, Output] = {}
     for position, choice in enumerate(choices):
         if not isinstance(choice, dict):
@@ -92,15 +96,20 @@ def _read_choices(choices: list[Any], wanted: int, notes: list[str]) -> tuple[Ou
         index = choice.get("index")
         if type(index) is not int or index < 0 or index in by_index or index >= max(wanted, len(choices)):
             index = position if position not in by_index else max(by_index) + 1
-        by_index[index] = read_choice(choice, index, notes)
+        by_index[index] = read_choice(choice, index, notes, retrieved)
     if len(by_index) > wanted:
         notes.append(f"{len(by_index)} choices for {wanted} asked for")
     count = max(wanted, max(by_index, default=-1) + 1)
     return tuple(by_index.get(index) or missing_choice(index) for index in range(count))
 
 
-def read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output:
-    """Read one choice that has a message; what is odd about it goes into `notes`."""
+def read_choice(
+    choice: dict[str, Any], index: int, notes: list[str], retrieved: list[Retrieved] | None = None
+) -> Output:
+    """Read one choice that has a message; what is odd about it goes into `notes`.
+
+    `retrieved` are the documents that stand beside all choices; those of the choice or of its message come before them.
+    """
     message = choice.get("message")
     if not isinstance(message, dict):
         message = {}
@@ -117,8 +126,14 @@ def read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output:
     logprobs = choice.get("logprobs")
     if logprobs is not None:
         logprobs = read_logprobs(logprobs, notes)
+    if not PLACES.isdisjoint(choice):
+        found = read_beside(choice, notes)
+        retrieved = retrieved if found is None else found
     if message.keys() <= _PLAIN:
-        return Output(index, status, text, finish_reason=finish, logprobs=logprobs)
+        return Output(index, status, text, finish_reason=finish, logprobs=logprobs, retrieved=retrieved)
+    if message.get("annotations") or not PLACES.isdisjoint(message):
+        own = read_in_message(message, notes)
+        retrieved = retrieved if own is None else own
     refusal = _refusal(message.get("refusal"))
     return Output(
         choice=index,
@@ -130,6 +145,7 @@ def read_choice(choice: dict[str, Any], index: int, notes: list[str]) -> Output:
         finish_reason=finish,
         audio_transcript=_transcript(message),
         logprobs=logprobs,
+        retrieved=retrieved,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.endpoints.answers import missing_choice, parsed_from, positive, status_of, text_or_none
 from runner.endpoints.logprobs import read_chat_logprobs
+from runner.endpoints.retrieved import read_annotations, read_file_search
 from runner.errors import NoChoicesError, ServerError
 from runner.jsontext import dumps, loads
 from runner.records import Output
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.errors import RequestError
-    from runner.records import Logprobs, Parsed
+    from runner.records import Logprobs, Parsed, Retrieved
 
 PATH = "/responses"
 
@@ -164,6 +165,7 @@ def _output(value: dict[str, Any], items: list[dict[str, Any]], notes: list[str]
         tool_calls=_tool_calls(items),
         finish_reason=finish_reason,
         logprobs=_logprobs(texts, notes),
+        retrieved=_retrieved(items, texts, notes),
     )
 
 
@@ -204,6 +206,15 @@ def _logprobs(texts: list[dict[str, Any]], notes: list[str]) -> Logprobs | None:
     lists = [part["logprobs"] for part in texts if isinstance(part.get("logprobs"), list)]
     entries = [entry for entries in lists for entry in entries]
     return read_chat_logprobs({"content": entries}, notes) if entries else None
+
+
+def _retrieved(items: list[dict[str, Any]], texts: list[dict[str, Any]], notes: list[str]) -> list[Retrieved] | None:
+    """Return what file searches found, else what the texts cite: results come only where they were asked for."""
+    found = read_file_search(items, notes)
+    if found is not None:
+        return found
+    annotations = [one["annotations"] for one in texts if isinstance(one.get("annotations"), list)]
+    return read_annotations([one for several in annotations for one in several], notes)
 
 
 def _dicts(values: Any) -> list[dict[str, Any]]:

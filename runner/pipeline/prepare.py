@@ -16,6 +16,7 @@ from runner.pipeline.attachments import Attachments, untouched
 from runner.pipeline.fingerprint import RequestPlan
 from runner.pipeline.loose import Packing
 from runner.pipeline.packing import limits_of
+from runner.pipeline.retrieval import chosen, with_retrieval
 from runner.pipeline.rows import Price
 from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
 from runner.redaction import Redactor
@@ -145,7 +146,7 @@ def _template_plan(config: RunConfig, attachments: Attachments) -> RequestPlan:
             raise ConfigError([Problem(f"request.{key}", f"missing; {endpoint.name} needs {message}", hint)])
     body = _body_of(config, endpoint)
     fields = _compile(body, endpoint, attachments.reading)
-    template = _finished(join_fields(fields), endpoint)
+    template = with_retrieval(_finished(join_fields(fields), endpoint), config, endpoint)
     kept = None if config.dataset.keep is None else tuple(config.dataset.keep)
     plan = RequestPlan(
         endpoint=endpoint,
@@ -161,7 +162,8 @@ def _template_plan(config: RunConfig, attachments: Attachments) -> RequestPlan:
         packing=_packing(config, endpoint, fields),
         file_digests=_file_digests(body, endpoint, attachments) if template.filtered else None,
     )
-    return plan.identified(body)
+    retrieval = chosen(config)
+    return plan.identified([body, retrieval] if retrieval else body)
 
 
 def _adapter_plan(
@@ -191,6 +193,11 @@ def _batch_plan(config: RunConfig, first: list[dict[str, Any]]) -> RequestPlan:
         raise UsageError(
             f"{given[0]}: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
             hint=f"remove {' and '.join(given)}, or use a dataset of plain rows",
+        )
+    if chosen(config):
+        raise UsageError(
+            "request.retrieval: the dataset is an OpenAI Batch file, whose bodies are sent as they are",
+            hint="remove request.retrieval, or use a dataset of plain rows",
         )
     url = first[0]["url"]
     by_url = {other.batch_url: name for name, other in ENDPOINTS.items()}

@@ -431,7 +431,7 @@ def _output_columns(outputs: Sequence[Output], context: RowContext) -> Columns:
     retrieved = _picked(outputs, "retrieved")
     if retrieved.count(None) < len(retrieved):
         columns["retrieved"] = [
-            documents and [(one.rank, one.id, one.score, one.text) for one in documents] for documents in retrieved
+            None if found is None else [(one.rank, one.id, one.score, one.text) for one in found] for found in retrieved
         ]
     embeddings = _picked(outputs, "embedding")
     if any(one is not None for one in embeddings):

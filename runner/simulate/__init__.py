@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.simulate.answers import AnswerStyle
+from runner.simulate.contentstore import ContentRules
 from runner.simulate.details import FaultDetails
 from runner.simulate.faults import KINDS, FaultRules
 from runner.simulate.latency import Fixed, Latency, Lognormal, Uniform, distribution_from_text
@@ -17,6 +18,7 @@ from runner.simulate.vectors import VectorStyle, vector_of
 __all__ = [
     "KINDS",
     "AnswerStyle",
+    "ContentRules",
     "Entry",
     "FaultDetails",
     "FaultRules",

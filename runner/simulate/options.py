@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from runner.errors import UsageError
 from runner.simulate.answers import AnswerStyle
+from runner.simulate.contentstore import ContentRules
 from runner.simulate.details import FaultDetails
 from runner.simulate.faults import FaultRules, check_rules
 from runner.simulate.latency import Latency, check_distribution
@@ -50,6 +51,7 @@ class SimulatorOptions:
     faults: FaultRules = field(default_factory=FaultRules)
     fault_details: FaultDetails = field(default_factory=FaultDetails)
     language_model: LanguageModel | None = None
+    content: ContentRules = field(default_factory=ContentRules)
     ledger_path: Path | None = None
 
     def __post_init__(self) -> None:

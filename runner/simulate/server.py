@@ -12,8 +12,11 @@ import anyio
 from aiohttp import web
 
 from runner.errors import UsageError
+from runner.simulate.contentpaths import answer_content, is_content_path
+from runner.simulate.contentstore import Content
 from runner.simulate.delivery import Shipment, deliver
 from runner.simulate.forms import FORMS
+from runner.simulate.grounding import grounded
 from runner.simulate.judge import Judge, Place, Verdict, delivery_of, open_envelope
 from runner.simulate.ledger import Ledger
 from runner.simulate.prompts import DEFAULT_MODEL, raw_digest
@@ -62,7 +65,7 @@ async def open_simulator(
 
 
 class Simulator:
-    """A running server: `base_url` (ends in /v1), `ledger`, and `statistics()`."""
+    """A running server: `base_url` (ends in /v1), `ledger`, `content` and `statistics()`."""
 
     def __init__(self, options: SimulatorOptions, ledger: Ledger, judge: Judge) -> None:
         self._options = options
@@ -78,6 +81,7 @@ class Simulator:
             keepalive_timeout=options.keepalive_s,
         )
         self.ledger = ledger
+        self.content = Content(options.content)
         self.base_url = ""
 
     def statistics(self) -> Statistics:
@@ -85,12 +89,13 @@ class Simulator:
         return self.ledger.statistics()
 
     def change(self, options: SimulatorOptions) -> None:
-        """Treat later requests by other options; address, prefix, keep-alive and ledger stay as they are.
+        """Treat later requests by other options; address, prefix, keep-alive, content and ledger stay as they are.
 
         Limits start afresh with full buckets; arrival numbers and the quota's count go on.
         """
         self._options = replace(options, host=self._options.host, prefix=self._options.prefix)
         self._judge.change(options)
+        self.content.rules = options.content
 
     async def listen(self) -> None:
         """Bind and accept. Raises UsageError if the address is taken or not this machine's."""
@@ -129,7 +134,9 @@ class Simulator:
             try:
                 path = _route(request.path, self._options.prefix)
                 if path in FORMS and request.method == "POST":
-                    return await self._ask(request, self._reader(path))
+                    return await self._ask(request, grounded(self._reader(path), self.content))
+                if is_content_path(path):
+                    return _plain(await self._content_reply(request, path))
                 return _plain(self._reply(request, path))
             except (ConnectionError, web.RequestPayloadError):
                 # The client has gone; what is returned now goes nowhere.
@@ -160,6 +167,9 @@ class Simulator:
     def _reader(self, path: str) -> Reader:
         scores = self._options.language_model
         return scores.ask if scores is not None and path == "/completions" else FORMS[path]
+
+    async def _content_reply(self, request: web.BaseRequest, path: str) -> Reply:
+        return self._judge.refuse_key(_key(request)) or await answer_content(self.content, request, path)
 
     def _models(self) -> Reply:
         names = self._options.models or (DEFAULT_MODEL,)

@@ -6,6 +6,7 @@ from runner.transport.auth import Auth, secrets_of
 from runner.transport.session import Transport, TransportOptions, open_transport, request_id
 from runner.transport.streaming import Received, StreamWatcher
 from runner.transport.translate import Timeouts
+from runner.transport.upload import Upload
 
 __all__ = [
     "Auth",
@@ -14,6 +15,7 @@ __all__ = [
     "Timeouts",
     "Transport",
     "TransportOptions",
+    "Upload",
     "open_transport",
     "request_id",
     "secrets_of",

@@ -15,18 +15,19 @@ import ssl
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from yarl import URL
 
-from runner.errors import BodyTooLargeError, StaleConnectionError
+from runner.errors import BodyTooLargeError, RequestError, StaleConnectionError
 from runner.jsontext import scrub
 from runner.records import Response
 from runner.redaction import Redactor
 from runner.transport.auth import BEARER, auth_headers, auth_query, query_of, secrets_of
 from runner.transport.streaming import HEADERS, Body, Clock, Received, note_connected, note_connecting, timed
 from runner.transport.translate import Timeouts, closed_without_answer, translate
+from runner.transport.upload import Sending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
-    from runner.errors import RequestError
     from runner.transport.auth import Auth
     from runner.transport.streaming import StreamWatcher
+    from runner.transport.upload import Upload
 
 
 # Below the 5 s after which uvicorn (vLLM, FastAPI) closes an idle connection, so that a POST seldom meets a dying one.
@@ -90,18 +91,39 @@ class Transport:
         """Send one GET. Raises as `post` does."""
         return await self._send("GET", path, None)
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> Response:
+    async def delete(self, path: str) -> Response:
+        """Send one DELETE. Raises as `post` does."""
+        return await self._send("DELETE", path, None)
+
+    async def upload(self, path: str, upload: Upload) -> Response:
+        """Send one POST with a file as multipart form, read from `upload` as it goes out.
+
+        Raises as `post` does, and what reading the file raises.
+        """
+        sending = Sending(upload, self._options.timeouts)
+        body = sending.body()
+        try:
+            return await self._send("POST", path, body, headers=sending.headers, timeout=sending.timeout)
+        except RequestError as error:
+            raise (sending.problem or error) from error
+        finally:
+            with contextlib.suppress(RuntimeError):  # aiohttp is reading it right now, and is about to be told to stop
+                await body.aclose()
+
+    async def _send(
+        self, method: str, path: str, body: bytes | AsyncIterator[bytes] | None, **sending: Any
+    ) -> Response:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = self._url(path)
-        if body is not None and method == "GET":
+        if isinstance(body, bytes) and method == "GET":
             url, body = url.extend_query(query_of(body)), None
         started_at = time.time()
         begun = time.perf_counter()
         answer: aiohttp.ClientResponse | None = None
         fresh = _fresh.set(False)
         try:
-            answer = await self._session.request(method, url, data=_in_pieces(body), allow_redirects=False)
+            answer = await self._session.request(method, url, data=_in_pieces(body), allow_redirects=False, **sending)
             content = await self._read(answer)
         except _FAILURES as error:
             raise self._problem(error, url, answered=answer is not None) from error
@@ -242,8 +264,8 @@ def _kept_name(name: bytes) -> str | None:
     return lower if lower in _KEPT_HEADERS or lower.startswith(_KEPT_PREFIXES) else None
 
 
-def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
-    return io.BytesIO(body) if body is not None and len(body) > _WHOLE_BODY_BYTES else body
+def _in_pieces(body: bytes | AsyncIterator[bytes] | None) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
+    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > _WHOLE_BODY_BYTES else body
 
 
 def _too_large(cap: int) -> BodyTooLargeError:

@@ -120,10 +120,10 @@ def test_keys_that_are_not_available_yet_are_all_named(
 ) -> None:
     config["scorers"] = [{"name": "exact_match"}]
     config["budget"] = {"max_cost_usd": 5}
-    config["request"]["batch_size"] = 2
+    config["request"]["on_truncated"] = "retry"
     message = refused(config, simulator, tmp_path)
     assert message.count("not available yet") == 3
-    assert all(key in message for key in ("scorers", "budget.max_cost_usd", "request.batch_size"))
+    assert all(key in message for key in ("scorers", "budget.max_cost_usd", "request.on_truncated"))
 
 
 @pytest.mark.parametrize(

@@ -37,21 +37,29 @@ def by_load(run: Path) -> Pairs:
     return list(runner.load(run, columns=["key", "choice"]).itertuples(index=False, name=None))
 
 
-def by_polars(run: Path) -> Pairs:
-    # polars opens each file twice; a part that is replaced in between (at the start or end of a session) fails the
-    # read, by a panic that is no Exception. Reading again is what docs/run-folder.md tells its users to do.
+# polars and DuckDB open each file twice; a part that is replaced in between (at the start or end of a session) fails the
+# read, with polars by a panic that is no Exception. Reading again is what docs/run-folder.md tells their users to do.
+def again(read: Callable[[], Pairs], errors: tuple[type[BaseException], ...]) -> Pairs:
     for left in reversed(range(20)):
         try:
-            return pl.read_parquet(run / "responses", columns=["key", "choice"]).rows()
+            return read()
         except BaseException as error:
-            if not left or not ("Panic" in type(error).__name__ or isinstance(error, pl.exceptions.ComputeError)):
+            if not left or not ("Panic" in type(error).__name__ or isinstance(error, errors)):
                 raise
     raise AssertionError
 
 
+def by_polars(run: Path) -> Pairs:
+    read = pl.read_parquet
+    return again(lambda: read(run / "responses", columns=["key", "choice"]).rows(), (pl.exceptions.ComputeError,))
+
+
 def by_duckdb(run: Path) -> Pairs:
-    with duckdb.connect() as connection:
-        return connection.execute(f"SELECT key, choice FROM '{run}/responses/*.parquet'").fetchall()  # noqa: S608 - our own path
+    def read() -> Pairs:
+        with duckdb.connect() as connection:
+            return connection.execute(f"SELECT key, choice FROM '{run}/responses/*.parquet'").fetchall()  # noqa: S608 - our own path
+
+    return again(read, (duckdb.Error,))
 
 
 READERS: dict[str, Callable[[Path], Pairs]] = {
