@@ -85,7 +85,8 @@ class RowGroup:
     """Records waiting to become rows.
 
     `parsed` and `raw` (meta, request, response; null where it is not kept) run beside `ended`, `request_of` beside
-    `cases`, and `outputs` and `case_of` are one a row. `attempts` are those that did not end their request.
+    `cases`, and `outputs`, `embeddings` and `case_of` are one a row. `attempts` are those that did not end their
+    request.
     """
 
     ended: list[Ended] = field(default_factory=list)
@@ -96,6 +97,7 @@ class RowGroup:
     request_rows: list[int] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     case_of: list[int] = field(default_factory=list)
+    embeddings: list[Any] = field(default_factory=list)
     resend: list[bool] = field(default_factory=list)
     attempts: list[tuple[Attempt, int, str]] = field(default_factory=list)
     skipped: list[SkippedRow] = field(default_factory=list)
@@ -116,13 +118,25 @@ class RowGroup:
         self.raw.append((meta, request_body, response) if context.keep_raw or not sound else None)
         self.ended.append(ended)
         self.parsed.append(parsed)
-        for number, (case, outputs) in enumerate(zip(ended.cases, parsed.outputs, strict=True)):
-            self.case_of += [len(self.cases)] * len(outputs)
-            self.cases.append(case)
-            self.request_of.append(request)
-            self.request_rows.append(number)
-            self.outputs += outputs
-            self.resend.append(outputs[0].status == "failed" and _is_passing(outputs))
+        self._add_cases(ended.cases, parsed, request)
+
+    def _add_cases(self, cases: list[list[Any]], parsed: Parsed, request: int) -> None:
+        first = len(self.cases)
+        self.cases += cases
+        self.request_of += [request] * len(cases)
+        self.request_rows += range(len(cases))
+        if parsed.vectors is None:
+            self.resend += [outputs[0].status == "failed" and _is_passing(outputs) for outputs in parsed.outputs]
+        else:
+            self.resend += [False] * len(cases)
+        if all(len(outputs) == 1 for outputs in parsed.outputs):
+            self.case_of += range(first, first + len(cases))
+        else:
+            for number, outputs in enumerate(parsed.outputs, first):
+                self.case_of += [number] * len(outputs)
+        fresh = [output for outputs in parsed.outputs for output in outputs]
+        self.outputs += fresh
+        self.embeddings.extend([one.embedding for one in fresh] if parsed.vectors is None else parsed.vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,9 +411,8 @@ def _response_columns(
     if logprobs.count(None) < len(logprobs):
         for name in _LOGPROBS:
             columns[name] = [one and getattr(one, name) for one in logprobs]
-    embeddings = _picked(outputs, "embedding")
-    if any(one is not None for one in embeddings):
-        columns["embedding"] = embeddings
+    if any(one is not None for one in group.embeddings):
+        columns["embedding"] = group.embeddings
     noted, own_notes = cases[1], _picked(outputs, "note")
     if noted or any(own_notes):
         columns["parse_note"] = [
