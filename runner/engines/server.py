@@ -50,7 +50,7 @@ class ServerOptions:
 
     `slots` requests are computed at a time, each with room for `context_tokens` of prompt and answer. `threads` is
     null for the cores this process may use, 8 at most. Without `log_path` the server's messages are shown only if it
-    does not start. With `embeddings` it gives vectors and no texts.
+    does not start. With `embeddings` it gives vectors and no texts, one at a time.
     """
 
     threads: int | None = None
