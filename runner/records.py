@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Request:
     key: bytes
     path: str
     body: bytes
-    cases: tuple[Case, ...]
+    cases: Sequence[Case]
     choices: int
     reserve_tokens: int
     stream: bool = False
@@ -160,7 +160,11 @@ class Output:
 
 @value
 class Parsed:
-    """Everything read out of one accepted response: outputs by case, in the order of `Request.cases`."""
+    """Everything read out of one accepted response: outputs by case, in the order of `Request.cases`.
+
+    `vectors` is a float32 matrix with a row for each output, where all of them are sound vectors of one length; then
+    they do not stand in the outputs as well.
+    """
 
     outputs: tuple[tuple[Output, ...], ...]
     usage: Usage = field(default_factory=Usage)
@@ -170,6 +174,7 @@ class Parsed:
     system_fingerprint: str | None = None
     service_tier: str | None = None
     notes: tuple[str, ...] = ()
+    vectors: NDArray[np.float32] | None = None
 
 
 @value

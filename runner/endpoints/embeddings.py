@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,14 +113,11 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
     notes = [note] if note else []
     places = _places(value["data"], cases * choices, notes)
     vectors = None if found is None else _whole(places, value["data"], found[1])
-    if vectors is None:
-        outputs = [_output(entry, place % choices) for place, entry in enumerate(places)]
-    elif choices == 1:
-        outputs = [Output(0, "ok", embedding=vector) for vector in vectors]
-    else:
-        outputs = [Output(place % choices, "ok", embedding=vector) for place, vector in enumerate(vectors)]
-    grouped = ((output,) for output in outputs) if choices == 1 else zip(*[iter(outputs)] * choices, strict=True)
-    return parsed_from(value, tuple(grouped), notes)
+    if vectors is not None:
+        outputs = (tuple(Output(choice, "ok") for choice in range(choices)),) * cases
+        return replace(parsed_from(value, outputs, notes), vectors=vectors)
+    each = [_output(entry, place % choices) for place, entry in enumerate(places)]
+    return parsed_from(value, tuple(zip(*[iter(each)] * choices, strict=True)), notes)
 
 
 def _places(entries: list[Any], total: int, notes: list[str]) -> Sequence[dict[str, Any] | None]:
@@ -152,14 +150,21 @@ def _read_cut(body: bytes) -> tuple[Any, Vector] | None:
     mark = _EMBEDDING.search(body, 0, _LARGE_BYTES)
     if mark is None:
         return None
-    first, *pieces = body.split(mark[0])
-    ends = [piece.find(b'"') for piece in pieces]
-    matrix = decode_all([piece[:end] for piece, end in zip(pieces, ends, strict=True)])
-    rest = [first, *(piece[end:] for piece, end in zip(pieces, ends, strict=True))]
-    if matrix is None or min(ends) < 0 or b'"' + _CUT in b"".join(rest):
+    rest, texts, last, start = [], [], 0, mark.start()
+    while start >= 0:
+        begin = start + len(mark[0])
+        end = body.find(b'"', begin)
+        rest.append(body[last:begin])
+        texts.append(body[begin:end])
+        if end < 0:
+            return None
+        last, start = end, body.find(mark[0], end)
+    rest.append(body[last:])
+    matrix = decode_all(texts)
+    if matrix is None or b'"' + _CUT in b"".join(rest):
         return None
     try:
-        value, note = loads((mark[0] + _CUT).join(rest))
+        value, note = loads(_CUT.join(rest))
     except ValueError:
         return None
     marks = [entry.get("embedding") for entry in value["data"]] if note is None and _has_objects(value) else []

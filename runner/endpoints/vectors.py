@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_INVALID: Final = 0x8000
 _TWELVE_BITS: Final = 0x1000
+_MARKS: Final = 0xF000
 _FLOAT32: Final = np.dtype("<f4")
 _QUANTUM, _QUANTUM_BYTES = 4, 3
 # So many characters are decoded at a time, that what is worked on stays in the processor's cache.
@@ -32,21 +32,16 @@ class VectorError(ValueError):
 
 def decode_all(texts: Sequence[bytes]) -> NDArray[np.float32] | None:
     """Return the vectors of base64 texts as a matrix; null where they differ in length or one of them is no vector."""
-    length = len(texts[0]) if texts else 0
-    padding = length - len(texts[0].rstrip(b"=")) if texts else 0
+    lengths = set(map(len, texts))
+    length = lengths.pop() if len(lengths) == 1 else 0
+    padding = texts[0].count(b"=", -_QUANTUM) if length else 0
     vector_bytes = length // _QUANTUM * _QUANTUM_BYTES - padding
-    if length % _QUANTUM or vector_bytes <= 0 or vector_bytes % _FLOAT32.itemsize or padding >= _QUANTUM_BYTES:
+    if length % _QUANTUM or vector_bytes <= 0 or vector_bytes % _FLOAT32.itemsize:
         return None
-    tail = texts[0][length - padding :]
-    if not all(len(text) == length and text.endswith(tail) for text in texts):
-        return None
-    # With zeros in place of the padding the table can tell all else that is no base64.
-    zeros = b"A" * padding
-    joined = zeros.join([text[: length - padding] for text in texts]) + zeros if padding else b"".join(texts)
-    decoded = np.empty((len(joined) // _QUANTUM, _QUANTUM_BYTES), np.uint8)
-    for start in range(0, len(joined), _CHUNK_CHARACTERS):
-        characters = joined[start : start + _CHUNK_CHARACTERS]
-        if not _decode_into(decoded[start // _QUANTUM :], characters):
+    decoded = np.empty((len(texts), length // _QUANTUM, _QUANTUM_BYTES), np.uint8)
+    step = max(1, _CHUNK_CHARACTERS // length)
+    for start in range(0, len(texts), step):
+        if not _decode_into(decoded[start : start + step], b"".join(texts[start : start + step]), padding):
             return None
     rows = decoded.reshape(len(texts), -1)[:, :vector_bytes]
     matrix: NDArray[np.float32] = np.ascontiguousarray(rows).view(_FLOAT32).astype(np.float32, copy=False)
@@ -94,27 +89,34 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def _decode_into(out: NDArray[np.uint8], characters: bytes) -> bool:
-    """Decode base64 without padding; say whether all of it was base64."""
+def _decode_into(out: NDArray[np.uint8], characters: bytes, padding: int) -> bool:
+    """Decode base64 texts of the same length; say whether all of it was that, with so much padding at their ends."""
     # Each pair of characters is 12 bits; two pairs, read as one number, are what three bytes are cut from.
-    pairs = _pair_table().take(np.frombuffer(characters, "<u2"))
-    if pairs.max() >= _TWELVE_BITS:
+    pairs = _pair_table().take(np.frombuffer(characters, "<u2")).reshape(len(out), -1)
+    last = pairs[:, -1]
+    if pairs[:, :-1].max() >= _TWELVE_BITS or (last & _MARKS != padding * _TWELVE_BITS).any():
         return False
+    last &= _TWELVE_BITS - 1
     both = pairs.astype("<u2", copy=False).view("<u4")
-    part = out[: len(both)]
-    part[:, 0] = both >> 4
+    out[:, :, 0] = both >> 4
     middle = both << 4
     middle &= 0xF0
     middle |= both >> 24
-    part[:, 1] = middle
-    part[:, 2] = both >> 16
+    out[:, :, 1] = middle
+    both >>= 16
+    out[:, :, 2] = both
     return True
 
 
 @functools.cache
 def _pair_table() -> NDArray[np.uint16]:
-    single = np.full(256, _INVALID, np.uint16)
+    """Return 12 bits for each pair of characters, with a mark above them where it is the end of a padded text."""
+    single = np.full(256, _MARKS, np.uint16)
     single[np.frombuffer(_ALPHABET, np.uint8)] = np.arange(len(_ALPHABET))
-    pairs = np.arange(1 << 16)
-    first, second = single[pairs & 0xFF].astype(np.uint32), single[pairs >> 8].astype(np.uint32)
-    return np.where((first | second) >= _INVALID, _INVALID, first << 6 | second).astype(np.uint16)
+    characters = np.arange(1 << 16)
+    first, second = single[characters & 0xFF].astype(np.uint32), single[characters >> 8].astype(np.uint32)
+    pairs = np.where((first | second) >= _TWELVE_BITS, _MARKS, first << 6 | second).astype(np.uint16)
+    padded = np.frombuffer(b"".join(bytes((one,)) + b"=" for one in _ALPHABET), "<u2")
+    pairs[padded] = (np.arange(len(_ALPHABET)) << 6) | _TWELVE_BITS
+    pairs[np.frombuffer(b"==", "<u2")] = 2 * _TWELVE_BITS
+    return pairs

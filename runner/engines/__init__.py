@@ -61,18 +61,25 @@ def locate_embedded(name: str) -> Path:
 
 @asynccontextmanager
 async def open_embedded(
-    name: str, *, threads: int | None = None, slots: int = 4, log_path: Path | None = None
+    name: str,
+    *,
+    threads: int | None = None,
+    slots: int = 4,
+    log_path: Path | None = None,
+    embeddings: bool = False,
 ) -> AsyncIterator[EmbeddedServer]:
     """Serve an embedded model while the context is open; `name` is as in `locate_embedded`, and its errors too.
 
     `slots` requests are computed at a time, others wait at the server; `threads` is null for the cores that this
-    process may use. The server's own messages are added to the file `log_path`. Raises EngineError if the server does
-    not start, CannotCreateError if the log cannot be written.
+    process may use. With `embeddings` it gives vectors and no texts. The server's own messages are added to the file
+    `log_path`. Raises EngineError if the server does not start, CannotCreateError if the log cannot be written.
     """
     weights = locate_embedded(name)
     known = EMBEDDED.get(name)
     context_tokens = known.context_tokens if known else ServerOptions().context_tokens
-    options = ServerOptions(threads=threads, slots=slots, context_tokens=context_tokens, log_path=log_path)
+    options = ServerOptions(
+        threads=threads, slots=slots, context_tokens=context_tokens, log_path=log_path, embeddings=embeddings
+    )
     async with open_server(weights, name, options) as server:
         yield server
 

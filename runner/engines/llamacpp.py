@@ -49,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--context-tokens", type=int, required=True, help="of one slot")
+    parser.add_argument(
+        "--embeddings", action="store_true", help="give vectors, the mean over the tokens, and no texts"
+    )
     return parser
 
 
@@ -74,6 +77,14 @@ def _serve(arguments: argparse.Namespace) -> Any:
     params.offline = True
     params.ui = False
     params.endpoint_slots = False  # it shows prompts to whoever asks
+    if arguments.embeddings:
+        params.embedding = True
+        # Computed together, inputs of different lengths are cut into pieces, and the mean is that of the last one: in
+        # two slots "What is 10 + 1?" had another vector beside "What is 9 + 1?" than alone.
+        params.n_parallel, params.n_ctx = 1, arguments.context_tokens
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        # A vector is computed in one go, so that the batch decides how long an input may be.
+        params.n_batch = params.n_ubatch = arguments.context_tokens
     params.cors_origins = ""  # no web page of the user's browser may ask
     return xllamacpp.Server(params)
 

@@ -50,7 +50,7 @@ class ServerOptions:
 
     `slots` requests are computed at a time, each with room for `context_tokens` of prompt and answer. `threads` is
     null for the cores this process may use, 8 at most. Without `log_path` the server's messages are shown only if it
-    does not start.
+    does not start. With `embeddings` it gives vectors and no texts, one at a time.
     """
 
     threads: int | None = None
@@ -58,6 +58,7 @@ class ServerOptions:
     context_tokens: int = 2048
     log_path: Path | None = None
     deadline_s: float = 120.0
+    embeddings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def _command(weights: Path, name: str, options: ServerOptions) -> list[str]:
         f"--threads={options.threads or _usable_cores()}",
         f"--slots={options.slots}",
         f"--context-tokens={options.context_tokens}",
+        *(["--embeddings"] if options.embeddings else []),
     ]
 
 

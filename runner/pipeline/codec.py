@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from runner.errors import DamagedError
+from runner.pipeline.cases import PackedCases
 from runner.records import Attempt, SkippedRow
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def encode_meta(record: Record, session: int, server: str) -> bytes:
             request.key.hex(),
             request.path,
             request.choices,
-            [_case_fields(case) for case in request.cases],
+            _cases(request.cases),
             response
             and [
                 response.http_status,
@@ -155,8 +156,14 @@ def attempt_fields(attempt: Attempt) -> list[Any]:
     ]
 
 
+def _cases(cases: Sequence[Case]) -> Any:
+    if isinstance(cases, PackedCases):
+        return orjson.Fragment(cases.json())
+    return [_case_fields(case) for case in cases]
+
+
 def _case_fields(case: Case) -> list[Any]:
-    fields = [
+    return [
         case.key.hex(),
         case.sample_id,
         case.repeat,
@@ -165,7 +172,6 @@ def _case_fields(case: Case) -> list[Any]:
         case.target,
         orjson.Fragment(case.columns),
     ]
-    return [*fields, case.input_bytes] if case.input_bytes else fields
 
 
 def _attempt(fields: Sequence[Any]) -> Attempt:

@@ -41,7 +41,9 @@ async def connect(
 @contextlib.asynccontextmanager
 async def _base_url(config: RunConfig, log_path: Path | None) -> AsyncIterator[str]:
     if config.model.embedded is not None:
-        async with open_embedded(config.model.embedded, log_path=log_path) as server:
+        async with open_embedded(
+            config.model.embedded, log_path=log_path, embeddings=config.request.endpoint == "embeddings"
+        ) as server:
             yield server.base_url
         return
     url = config.model.base_url

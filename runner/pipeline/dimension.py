@@ -24,16 +24,23 @@ class Dimension:
 
     def check(self, parsed: Parsed) -> tuple[Parsed, bool]:
         """Return an answer with a failure for each vector of another length, and whether all of it was in order."""
-        outputs = [output for case in parsed.outputs for output in case]
-        lengths = {len(output.embedding) for output in outputs if output.embedding is not None}
-        if self.length is None and lengths:
-            self.length = self._look() or next(
-                len(output.embedding) for output in outputs if output.embedding is not None
-            )
-        if lengths <= {self.length}:
-            return parsed, all(output.error_kind is None for output in outputs)
+        if parsed.vectors is not None:
+            if self._fits(parsed.vectors.shape[1]):
+                return parsed, True
+            flat = iter(parsed.vectors)
+            outputs = tuple(tuple(replace(one, embedding=next(flat)) for one in case) for case in parsed.outputs)
+            parsed = replace(parsed, outputs=outputs, vectors=None)
+        found = [output for case in parsed.outputs for output in case]
+        lengths = [len(output.embedding) for output in found if output.embedding is not None]
+        if all(map(self._fits, lengths)):
+            return parsed, all(output.error_kind is None for output in found)
         cases = tuple(tuple(self._checked(output) for output in case) for case in parsed.outputs)
         return replace(parsed, outputs=cases), False
+
+    def _fits(self, length: int) -> bool:
+        if self.length is None:
+            self.length = self._look() or length
+        return length == self.length
 
     def _checked(self, output: Output) -> Output:
         found = output.embedding

@@ -15,7 +15,7 @@ from runner.limiter import Limiter, max_in_flight
 from runner.pipeline.connect import connect
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.likelihood import sender_for
-from runner.pipeline.memory import calm_collector, give_back_memory
+from runner.pipeline.memory import calm_collector, give_back_memory, share_one_arena
 from runner.pipeline.prepare import server_name
 from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 from runner.pipeline.conclude import conclude
 from runner.pipeline.opening import open_run
 
-# Inputs under way at once, in how many packs ever: a pack's answer is up to tens of megabytes.
+# Unless the config says how many: a full pack's answer takes tens of megabytes, more than once on its way to the disk.
 _INPUTS_IN_FLIGHT = 2048
-_PACKS_IN_FLIGHT = 8
+_PACKS_IN_FLIGHT = 4
 
 
 def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> RunSummary:
@@ -72,6 +72,8 @@ async def _send_and_finish(opened: OpenRun) -> RunSummary:
 async def _send(opened: OpenRun) -> SessionResult:
     prepared, options = opened.prepared, opened.options
     config = prepared.config
+    if prepared.plan.packing is not None:
+        share_one_arena()
     log_path = opened.folder.root / "server.log"
     async with connect(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as transport:
         total = (opened.scan.samples + opened.scan.bad_rows) * prepared.plan.repeats

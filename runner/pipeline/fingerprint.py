@@ -218,14 +218,10 @@ def kept_columns(plan: RequestPlan, values: Mapping[str, Any]) -> bytes:
     return json_bytes({name: values[name] for name in plan.kept if name in values})
 
 
-def kept_columns_of(plan: RequestPlan, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """Return `kept_columns` of some rows."""
-    if plan.kept is None and not plan.ready_made:
-        try:
-            return list(map(dumps, rows))
-        except TypeError:  # an integer that orjson refuses
-            pass
-    return [kept_columns(plan, row) for row in rows]
+def kept_values(plan: RequestPlan, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the kept columns of some rows as they are."""
+    kept = plan.kept
+    return rows if kept is None else [{name: row[name] for name in kept if name in row} for row in rows]
 
 
 def target_text(plan: RequestPlan, values: Mapping[str, Any]) -> str | None:

@@ -12,14 +12,14 @@ from orjson import dumps
 
 from runner.digest import digest128
 from runner.errors import TemplateError
+from runner.pipeline.cases import PackedCases, encode_case
 from runner.pipeline.fingerprint import (
     UnusableRowError,
     kept_columns,
-    kept_columns_of,
+    kept_values,
     key_endings,
     occurrence_digest,
     row_digest,
-    row_digests,
     sample_id,
     target_text,
 )
@@ -68,31 +68,35 @@ class LooseBuilder:
         if self._constant is None or not plan.template.certain or (found := reader.read_all(rows)) is None:
             return None
         contents, carries = found
-        digests = row_digests(plan, contents)
-        occurred = occurrences or [0] * len(rows)
+        start = plan.request_digest
+        digests = [blake2b(start + content, digest_size=16).hexdigest() for content in contents]
         if occurrences is not None:
-            digests = list(map(occurrence_digest, digests, occurrences))
+            pairs = zip(digests, occurrences, strict=True)
+            digests = [occurrence_digest(bytes.fromhex(digest), number).hex() for digest, number in pairs]
         try:
-            ids = list(map(sample_id, repeat(plan), rows, contents, occurred))
-            columns = kept_columns_of(plan, rows)
-            targets = list(map(target_text, repeat(plan), rows)) if plan.target_column else [None] * len(rows)
-            inputs = list(map(self._encode, rows))
+            ids = list(map(sample_id, repeat(plan), rows, contents, occurrences or repeat(0)))
+            texts, inputs = list(map(dumps, ids)), list(map(self._encode, rows))
+            targets = list(map(target_text, repeat(plan), rows)) if plan.target_column else repeat(None)
+            around = [digests, carries, targets, kept_values(plan, rows), sizes := list(map(len, inputs))]
+            if not all(map(_is_one, inputs)):
+                return None
+            return [self._loose(number, (ids, texts), inputs, around, sizes) for number in range(plan.repeats)]
         except (UnusableRowError, TemplateError, TypeError):
             return None
-        if not all(map(_is_one, inputs)):
-            return None
-        sizes = list(map(len, inputs))
-        texts = list(map(dumps, ids))
-        made = []
-        for number, around in enumerate(self._constant):
-            middle, after = self._endings[number] + around.plain, around.wrapping.after
-            keys = [
-                blake2b(b'["v1",%b%b%b%b' % (own_id, middle, content, after), digest_size=16).digest()
-                for own_id, content in zip(texts, inputs, strict=True)
-            ]
-            cases = list(map(Case, keys, ids, repeat(number), digests, carries, targets, columns, sizes))
-            made.append(Loose(cases, inputs, plan.path, around.choices, around.wrapping))
-        return made
+
+    def _loose(
+        self, number: int, ids: tuple[list[str], list[bytes]], inputs: list[bytes], around: list[Any], sizes: list[int]
+    ) -> Loose:
+        """Return the cases of one repeat."""
+        constant = (self._constant or ())[number]
+        middle, after = self._endings[number] + constant.plain, constant.wrapping.after
+        keys = [
+            blake2b(b'["v1",%b%b%b%b' % (own_id, middle, content, after), digest_size=16).hexdigest()
+            for own_id, content in zip(ids[1], inputs, strict=True)
+        ]
+        entries = list(map(dumps, zip(keys, ids[0], repeat(number), *around, strict=False)))
+        cases = PackedCases(keys, entries, sizes)
+        return Loose(cases, inputs, self._plan.path, constant.choices, constant.wrapping)
 
     def build(self, row: Row) -> list[Loose | Request]:
         """Return a row's cases, one for each repeat; one whose input is several becomes a request of its own.
@@ -110,7 +114,7 @@ class LooseBuilder:
             key = digest128(b"".join((prefix, self._endings[number], around.plain, content, around.wrapping.after)))
             case = Case(key, own_id, number, digest, row.carry, target, columns, len(content))
             if _is_one(content):
-                made.append(Loose([case], [content], plan.path, around.choices, around.wrapping))
+                made.append(Loose(_packed(case), [content], plan.path, around.choices, around.wrapping))
             else:
                 made.append(self._alone(case, content, around))
         return made
@@ -122,7 +126,7 @@ class LooseBuilder:
         whole = orjson.loads(body)
         reserve = endpoint.reserve_tokens(whole, len(content))
         return Request(
-            case.key, self._plan.path, body, (case,), endpoint.choices_wanted(whole), reserve, wrapping=wrapping
+            case.key, self._plan.path, body, _packed(case), endpoint.choices_wanted(whole), reserve, wrapping=wrapping
         )
 
     def _around(self, values: Mapping[str, Any]) -> list[_Around]:
@@ -162,6 +166,10 @@ def _halves(fields: Mapping[str, Any], field: str) -> tuple[bytes, bytes]:
     after = dumps({key: fields[key] for key in fields if key > field}, option=orjson.OPT_SORT_KEYS)[1:]
     comma = b"," if len(before) > 1 else b""
     return before + comma + dumps(field) + b":", (b"," if len(after) > 1 else b"") + after
+
+
+def _packed(case: Case) -> PackedCases:
+    return PackedCases([case.key.hex()], [encode_case(case)], [case.input_bytes])
 
 
 def _is_one(content: bytes) -> bool:

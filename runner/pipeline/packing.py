@@ -11,6 +11,7 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from runner.digest import digest128
+from runner.pipeline.cases import PackedCases
 from runner.records import Request, value
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from runner.config import RunConfig
     from runner.endpoints import Endpoint
-    from runner.records import Case, Wrapping
+    from runner.records import Wrapping
 
 # OpenAI API reference, "Create embeddings": at most 2,048 inputs in an array, and 300,000 tokens summed over them.
 MOST_INPUTS = 2_048
@@ -44,11 +45,18 @@ class PackLimits:
 class Loose:
     """Cases that can share requests: their inputs as JSON, and what stands around each of them, the same for all."""
 
-    cases: list[Case]
+    cases: PackedCases
     contents: list[bytes]
     path: str
     choices: int
     wrapping: Wrapping
+
+    def only(self, chosen: Sequence[bool]) -> Loose:
+        """Return some of the cases."""
+        cases = self.cases
+        keys, entries = list(compress(cases.keys, chosen)), list(compress(cases.entries, chosen))
+        sizes, contents = list(compress(cases.sizes, chosen)), list(compress(self.contents, chosen))
+        return replace(self, cases=PackedCases(keys, entries, sizes), contents=contents)
 
 
 def limits_of(config: RunConfig, endpoint: Endpoint) -> PackLimits | None:
@@ -72,8 +80,9 @@ class _Open:
     """A pack that is being filled."""
 
     first: Loose
-    cases: list[Case]
+    cases: list[PackedCases]
     contents: list[bytes]
+    inputs: int = 0
     size_bytes: int = 0
     tokens: int = 0
 
@@ -95,8 +104,7 @@ class Packer:
         ready = []
         for kind in sorted(kinds):  # texts and token ids never share an array
             chosen = [content[:1] == kind for content in loose.contents]
-            cases, contents = list(compress(loose.cases, chosen)), list(compress(loose.contents, chosen))
-            ready += self._add_alike(replace(loose, cases=cases, contents=contents), kind)
+            ready += self._add_alike(loose.only(chosen), kind)
         return ready
 
     def _add_alike(self, loose: Loose, kind: bytes) -> list[Request]:
@@ -106,7 +114,7 @@ class Packer:
         start = 0
         while start < len(sizes):
             pack, end = self._pack_of(loose, kind, ready), start
-            count, size_bytes, total = len(pack.cases), pack.size_bytes, pack.tokens
+            count, size_bytes, total = pack.inputs, pack.size_bytes, pack.tokens
             limits = self._limits
             while end < len(sizes) and count < limits.inputs:
                 size_bytes += sizes[end]
@@ -115,7 +123,8 @@ class Packer:
                     break
                 count += 1
                 end += 1
-            pack.cases += loose.cases[start:end]
+            pack.cases.append(loose.cases[start:end])
+            pack.inputs = count
             pack.contents += loose.contents[start:end]
             pack.size_bytes += sum(sizes[start:end])
             pack.tokens += sum(tokens[start:end])
@@ -148,17 +157,17 @@ def count_tokens(content: bytes) -> int:
 
 def take_apart(request: Request, sizes: Sequence[int]) -> list[Request]:
     """Return the requests that hold the first `sizes[0]` cases of a pack, the next `sizes[1]`, and so on."""
-    wrapping = request.wrapping
-    if wrapping is None or sum(sizes) != len(request.cases):
-        raise ValueError("not a pack, or not all of it")
+    wrapping, cases = _pack(request)
+    if sum(sizes) != len(cases):
+        raise ValueError("not all of the pack")
     contents, place = [], len(wrapping.before) + (len(request.cases) > 1)
-    for case in request.cases:
-        contents.append(request.body[place : place + case.input_bytes])
-        place += case.input_bytes + 1
+    for size in cases.sizes:
+        contents.append(request.body[place : place + size])
+        place += size + 1
     parts, start = [], 0
     for size in sizes:
         chosen = slice(start, start + size)
-        parts.append(_request(request, wrapping, request.cases[chosen], contents[chosen]))
+        parts.append(_request(request, wrapping, cases[chosen], contents[chosen]))
         start += size
     return parts
 
@@ -170,12 +179,8 @@ def single_out(request: Request, position: int) -> tuple[Request, Request]:
     single = parts.pop(1 if position else 0)
     if len(parts) == 1:
         return single, parts[0]
-    cases = parts[0].cases + parts[1].cases
-    contents = [_inputs(part) for part in parts]
-    wrapping = request.wrapping
-    if wrapping is None:
-        raise ValueError("not a pack")
-    return single, _request(request, wrapping, cases, contents)
+    cases = PackedCases.joined(_pack(part)[1] for part in parts)
+    return single, _request(request, _pack(request)[0], cases, list(map(_inputs, parts)))
 
 
 def without_encoding(request: Request) -> Request:
@@ -187,26 +192,30 @@ def without_encoding(request: Request) -> Request:
     return replace(request, body=body, wrapping=replace(wrapping, before=wrapping.plain, plain=None))
 
 
+def _pack(request: Request) -> tuple[Wrapping, PackedCases]:
+    if request.wrapping is None or not isinstance(request.cases, PackedCases):
+        raise ValueError("the request cannot be taken apart")
+    return request.wrapping, request.cases
+
+
 def _inputs(request: Request) -> bytes:
-    wrapping = request.wrapping
-    if wrapping is None:
-        raise ValueError("not a pack")
+    wrapping, cases = _pack(request)
     content = request.body[len(wrapping.before) : len(request.body) - len(wrapping.after)]
-    return content[1:-1] if len(request.cases) > 1 else content
+    return content[1:-1] if len(cases) > 1 else content
 
 
 def _close(pack: _Open) -> Request:
     first = pack.first
-    model = Request(b"", first.path, b"", (), first.choices, 0, wrapping=first.wrapping)
-    return _request(model, first.wrapping, tuple(pack.cases), pack.contents)
+    model = Request(b"", first.path, b"", (), first.choices, 0)
+    return _request(model, first.wrapping, PackedCases.joined(pack.cases), pack.contents)
 
 
-def _request(model: Request, wrapping: Wrapping, cases: tuple[Case, ...], contents: Sequence[bytes]) -> Request:
+def _request(model: Request, wrapping: Wrapping, cases: PackedCases, contents: Sequence[bytes]) -> Request:
     inputs = b",".join(contents)
     if len(cases) > 1:
-        key = digest128(b"pack" + b"".join([case.key for case in cases]))
+        key = digest128(b"pack" + "".join(cases.keys).encode())
         body = b"".join((wrapping.before, b"[", inputs, b"]", wrapping.after))
     else:
-        key, body = cases[0].key, b"".join((wrapping.before, inputs, wrapping.after))
+        key, body = bytes.fromhex(cases.keys[0]), b"".join((wrapping.before, inputs, wrapping.after))
     reserve = len(inputs) // 4 + len(cases) * wrapping.answer_tokens
     return Request(key, model.path, body, cases, model.choices, reserve, wrapping=wrapping)

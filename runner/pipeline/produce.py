@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from itertools import compress
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -199,8 +198,8 @@ def _each(made: Made) -> Iterator[Made]:
     if not isinstance(made, Loose):
         yield made
         return
-    for case, content in zip(made.cases, made.contents, strict=True):
-        yield replace(made, cases=[case], contents=[content])
+    for place, content in enumerate(made.contents):
+        yield replace(made, cases=made.cases[place : place + 1], contents=[content])
 
 
 def _skipped(production: Production, place: BadPlace, number: int, content: bytes | None) -> list[SkippedRow]:
@@ -232,9 +231,10 @@ def _loose_without_known(todo: Todo, loose: Loose, numbers: Sequence[int]) -> Lo
     """Do the same for cases of the rows with these numbers."""
     if not len(todo.known_keys):
         return loose
-    known = todo.is_known([case.key for case in loose.cases])
+    keys = list(map(bytes.fromhex, loose.cases.keys))
+    known = todo.is_known(keys)
     if not known.any():
         return loose
     for position in np.flatnonzero(known):
-        todo.relinked[loose.cases[position].key] = numbers[int(position)]
-    return replace(loose, cases=list(compress(loose.cases, ~known)), contents=list(compress(loose.contents, ~known)))
+        todo.relinked[keys[position]] = numbers[int(position)]
+    return loose.only((~known).tolist())

@@ -89,7 +89,8 @@ class RowGroup:
     """Records waiting to become rows.
 
     `parsed` and `raw` (meta, request, response; null where it is not kept) run beside `ended`, `request_of` beside
-    `cases`, and `outputs` and `case_of` are one a row. `attempts` are those that did not end their request.
+    `cases`, and `outputs`, `embeddings` and `case_of` are one a row. `attempts` are those that did not end their
+    request.
     """
 
     ended: list[Ended] = field(default_factory=list)
@@ -101,6 +102,7 @@ class RowGroup:
     failed: list[bool] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     case_of: list[int] = field(default_factory=list)
+    embeddings: list[Any] = field(default_factory=list)
     resend: list[bool] = field(default_factory=list)
     attempts: list[tuple[Attempt, int, str]] = field(default_factory=list)
     skipped: list[SkippedRow] = field(default_factory=list)
@@ -122,13 +124,25 @@ class RowGroup:
         self.ended.append(ended)
         self.parsed.append(parsed)
         self.failed.append(failed)
-        for number, (case, outputs) in enumerate(zip(ended.cases, parsed.outputs, strict=True)):
-            self.case_of += [len(self.cases)] * len(outputs)
-            self.cases.append(case)
-            self.request_of.append(request)
-            self.request_rows.append(number)
-            self.outputs += outputs
-            self.resend.append(outputs[0].status == "failed" and _is_passing(outputs))
+        self._add_cases(ended.cases, parsed, request)
+
+    def _add_cases(self, cases: list[list[Any]], parsed: Parsed, request: int) -> None:
+        first = len(self.cases)
+        self.cases += cases
+        self.request_of += [request] * len(cases)
+        self.request_rows += range(len(cases))
+        if parsed.vectors is None:
+            self.resend += [outputs[0].status == "failed" and _is_passing(outputs) for outputs in parsed.outputs]
+        else:
+            self.resend += [False] * len(cases)
+        if all(len(outputs) == 1 for outputs in parsed.outputs):
+            self.case_of += range(first, first + len(cases))
+        else:
+            for number, outputs in enumerate(parsed.outputs, first):
+                self.case_of += [number] * len(outputs)
+        fresh = [output for outputs in parsed.outputs for output in outputs]
+        self.outputs += fresh
+        self.embeddings.extend([one.embedding for one in fresh] if parsed.vectors is None else parsed.vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +422,8 @@ def _response_columns(
             spread if all(firsts) else [v if first else None for v, first in zip(spread, firsts, strict=True)]
         )
     columns |= _output_columns(outputs, context)
+    if any(one is not None for one in group.embeddings):
+        columns["embedding"] = group.embeddings
     noted, own_notes = cases[1], _picked(outputs, "note")
     if noted or any(own_notes):
         columns["parse_note"] = [
@@ -433,9 +449,6 @@ def _output_columns(outputs: Sequence[Output], context: RowContext) -> Columns:
         columns["retrieved"] = [
             None if found is None else [(one.rank, one.id, one.score, one.text) for one in found] for found in retrieved
         ]
-    embeddings = _picked(outputs, "embedding")
-    if any(one is not None for one in embeddings):
-        columns["embedding"] = embeddings
     return columns
 
 

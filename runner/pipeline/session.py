@@ -347,8 +347,14 @@ class _Session:
             self._note(attempt)
             self.control.stop(StopKind.UNREACHABLE, error)
         elif isinstance(decision, GiveUp):
+            # After time-outs or its deadline a pack is not sent in parts: they would come too late as well.
             if self.splitter is None:
                 await self._end(pending, outcome, attempt)
+            elif decision.reason not in ("terminal", "attempts"):
+                await self._end(pending, outcome, attempt)
+                if pending.family is not None:
+                    pending.family.spoilt = True
+                    await self._leave(pending.family)
             else:
                 await self._refused(self.splitter, pending, outcome, attempt)
         elif isinstance(decision, Retry):
@@ -424,9 +430,17 @@ class _Session:
         self._note(attempt)
         if not self.control.stopping and pending.family is not None:
             pending.family.active += len(requests) - 1
-            parts = [pending.part(request) for request in requests]
+            parts = [self._part(pending, request) for request in requests]
             parts[0].counted_bytes = pending.counted_bytes
             self.backlog.spread(parts)
+
+    def _part(self, pending: Pending, request: Request) -> Pending:
+        """Return a part of a pack that was refused; where that used up its attempts, few are left for the part."""
+        part, history, most = pending.part(request), pending.history, self.plan.retry.max_attempts
+        if history is not None and history.attempts_used + 1 >= most:
+            left = 1 if len(request.cases) > 1 else 2
+            part.history = History(first_sent_at=pending.first_sent_at, attempts_used=max(0, most - left))
+        return part
 
     async def _leave(self, family: Family) -> None:
         """Count a member of a family as ended; with the last of them those that are held have failed, too."""

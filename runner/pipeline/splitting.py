@@ -1,8 +1,9 @@
 """Owns what a run does about packs that are refused: which smaller requests go in their place. Pure; nothing waits.
 
 One bad input fails the request that it is in. So a refused pack is halved until only the bad input fails alone: of n
-inputs that takes 2 × log2(n) requests more for each bad one. Three other things can look the same, and none of them may
-cost a request for every input:
+inputs that takes 2 × log2(n) requests more for each bad one. Some servers answer a bad input
+with a 500, or crash: a pack whose attempts are used up that way is halved, too, and each part is sent once. Three other
+things can look the same, and none of them may cost a request for every input:
 
 - *The encoding asked for by default is refused.* Until an answer shows that it is not, a refused request goes once more
   without it. Once that is answered, all that follows goes without.
@@ -23,8 +24,10 @@ from runner.errors import (
     BadRequestError,
     BodyTooLargeError,
     ContextLengthError,
+    DisconnectError,
     PermissionDeniedError,
     RequestTooLargeError,
+    ServerError,
 )
 from runner.pipeline.packing import single_out, take_apart, without_encoding
 
@@ -40,9 +43,13 @@ _SPLITTABLE = (
     BodyTooLargeError,
     PermissionDeniedError,
 )
+# What a retry may mend, and one input may cause all the same.
+_AFTER_RETRIES = (ServerError, DisconnectError)
 # Refused are the whole, both halves and all quarters: what is refused now is an eighth, or smaller.
 _REFUSED_TO_EIGHTHS = 7
 _SCOUTS = 4
+# A server that goes away while a pack is being halved must not be asked for every input.
+_MOST_UNMENDED = 48
 _TRIALS = 3
 
 
@@ -77,6 +84,7 @@ class Family:
     singles_refused: int = 0
     scouts: int = 0
     trials: int = 0
+    unmended: int = 0
     spoilt: bool = False
     most_answered: tuple[int, int] = (0, 0)
     least_refused: tuple[int, int] = (1 << 60, 1 << 60)
@@ -132,8 +140,10 @@ class Splitter:
         """
         size = len(request.cases)
         if not isinstance(error, _SPLITTABLE):
-            family.spoilt = True
-            return Verdict(Move.END)
+            family.spoilt = True  # it says nothing about what the server takes
+            family.unmended += 1
+            if not isinstance(error, _AFTER_RETRIES) or family.unmended > _MOST_UNMENDED:
+                return Verdict(Move.END)
         if isinstance(error, BadRequestError) and self._may_be_encoding(request, family):
             return Verdict(Move.AGAIN, (without_encoding(request),))
         if size == 1:

@@ -37,8 +37,8 @@ def by_load(run: Path) -> Pairs:
     return list(runner.load(run, columns=["key", "choice"]).itertuples(index=False, name=None))
 
 
-# polars and DuckDB open each file twice; a part that is replaced in between (at the start or end of a session) fails the
-# read, with polars by a panic that is no Exception. Reading again is what docs/run-folder.md tells their users to do.
+# polars and DuckDB open each file twice; a part that is replaced in between (at the start or end of a session) fails
+# the read, with polars by a panic that is no Exception. docs/run-folder.md tells their users to read again then.
 def again(read: Callable[[], Pairs], errors: tuple[type[BaseException], ...]) -> Pairs:
     for left in reversed(range(20)):
         try:
