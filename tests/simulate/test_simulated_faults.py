@@ -30,6 +30,7 @@ from runner.simulate.replies import Reply
 from runner.simulate.spoils import SPOILS
 from runner.simulate.streams import STREAM_ANSWERLESS, STREAM_SPOILS
 from runner.simulate.variants import VARIANTS
+from runner.simulate.vectors import VECTOR_FAULTS
 
 DETAILS = FaultDetails(huge_bytes=4096, bomb_bytes=3_000_000)
 
@@ -52,7 +53,7 @@ def tolerant(found: Reply) -> Any:
 
 
 def test_every_kind_is_acted_out_in_exactly_one_place() -> None:
-    places = [FAILURES, VARIANTS, SPOILS, STREAM_SPOILS, DELIVERIES]
+    places = [FAILURES, VARIANTS, SPOILS, STREAM_SPOILS, VECTOR_FAULTS, DELIVERIES]
     assert Counter(kind for place in places for kind in place) == dict.fromkeys(KINDS, 1)
     assert MANNERS.keys() == DELIVERIES
     assert ANSWERLESS < KINDS
