@@ -92,13 +92,6 @@ class Backlog:
                 await changed.wait()
         return None
 
-    def drop_waiting(self) -> list[Pending]:
-        """Take out all waiting rows, as a run that stops does."""
-        dropped = [pending for _, _, pending in self._waiting]
-        self._waiting.clear()
-        self._notify()
-        return dropped
-
     def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
