@@ -42,7 +42,9 @@ class Case:
 class Request:
     """One HTTP request, complete and ready to send; `choices` is how many answers each case expects.
 
-    `reserve_tokens` is the estimate that the token limit is charged with before the answer's own count is known.
+    `reserve_tokens` is the estimate that the token limit is charged with before the answer's own count is known. Where
+    the choices of a case are asked for by several requests, `of_choices` is how many there are in all, and
+    `first_choice` the first that this one asks for.
     """
 
     key: bytes
@@ -51,6 +53,8 @@ class Request:
     cases: tuple[Case, ...]
     choices: int
     reserve_tokens: int
+    first_choice: int = 0
+    of_choices: int = 0
 
 
 @value

@@ -63,6 +63,10 @@ class Backlog:
             await self._changed.wait()
         self._open_rows += 1
 
+    def split(self, parts: int) -> None:
+        """Count a row as so many, each of which ends for itself."""
+        self._open_rows += parts - 1
+
     def postpone(self, pending: Pending, wait_s: float) -> None:
         """Let a row wait for its next attempt."""
         heapq.heappush(self._waiting, (time.monotonic() + wait_s, next(self._numbers), pending))

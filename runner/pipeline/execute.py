@@ -89,5 +89,7 @@ async def _send(opened: OpenRun) -> SessionResult:
             say=options.say,
             catch_signals=options.catch_signals,
             omissions=opened.omissions,
+            adapting=opened.adapting,
+            remember=opened.remember,
         )
         return await run_session(plan)

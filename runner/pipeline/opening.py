@@ -22,6 +22,7 @@ from runner.folder.commits import read_commits
 from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
+from runner.pipeline.adapting import adapting_for, note_lessons
 from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
 from runner.pipeline.omissions import watch_for
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from runner.config import RunConfig
     from runner.folder.commits import CommitLog
+    from runner.pipeline.adapting import Adapting
     from runner.pipeline.locate import Located
     from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.prepare import Prepared
@@ -80,6 +82,13 @@ class OpenRun:
     events: EventLog
     options: RunOptions
     omissions: OmissionWatch | None = None
+    adapting: Adapting | None = None
+
+    def remember(self) -> None:
+        """Write down what was learnt of the server, so that a later session need not be taught again."""
+        if self.adapting is not None:
+            note_lessons(self.manifest.capabilities, self.adapting, self.prepared.redactor)
+            write_manifest(self.folder, self.manifest)
 
     @property
     def todo(self) -> Todo:
@@ -147,7 +156,8 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         options.say(located.continued)
     events.write("session started", {"session": manifest.sessions[-1].number, "left": production.todo.cases})
     omissions = watch_for(prepared.config, prepared.plan.endpoint, asks=prepared.asks_for_logprobs)
-    return OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options, omissions)
+    adapting = adapting_for(prepared, manifest.capabilities)
+    return OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options, omissions, adapting)
 
 
 def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Sealing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runner.config import unavailable
@@ -35,6 +35,7 @@ class Prepared:
     """A config made ready: how rows become requests, and the secret, which stays in memory.
 
     `asks_for_logprobs` is true when requests ask for log probabilities, and when each row decides that for itself.
+    `parameters` is what requests hold beside model and content, as the config has it, templates and all.
     """
 
     config: RunConfig
@@ -44,6 +45,7 @@ class Prepared:
     api_key: str | None
     redactor: Redactor
     asks_for_logprobs: bool = False
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(config: RunConfig, spooled: Path | None = None) -> Prepared:
@@ -65,8 +67,10 @@ def prepare(config: RunConfig, spooled: Path | None = None) -> Prepared:
     if first and not plan.ready_made:
         _check_columns(config, plan, first)
     redactor = Redactor([api_key] if api_key else [])
-    asks = plan.ready_made or plan.endpoint.asks_for_logprobs(_body_of(config, plan.endpoint))
-    return Prepared(config, paths, plan, price_of(config), api_key, redactor, asks)
+    body = {} if plan.ready_made else _body_of(config, plan.endpoint)
+    asks = plan.ready_made or plan.endpoint.asks_for_logprobs(body)
+    parameters = {name: value for name, value in body.items() if name not in ("model", plan.endpoint.field)}
+    return Prepared(config, paths, plan, price_of(config), api_key, redactor, asks, parameters)
 
 
 def refuse_unavailable(config: RunConfig) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from runner.digest import digest128
 from runner.errors import DatasetError, TemplateError
+from runner.pipeline.adapting import one_choice
 from runner.pipeline.fingerprint import (
     RequestBuilder,
     Row,
@@ -116,6 +117,8 @@ def _in_order(production: Production, wanted: NDArray[np.bool_]) -> Iterator[lis
             except (UnusableRowError, TemplateError, TypeError) as error:
                 made += _skipped(production, BadPlace(f"{batch.file}:{line}", str(error)), number, content)
             numbers += [number] * (len(made) - len(numbers))
+        if production.todo.partial:
+            made, numbers = _missing_choices(production, made, numbers)
         yield _without_known(production, made, numbers)
 
 
@@ -147,3 +150,22 @@ def _without_known(
     for position in np.flatnonzero(known):
         todo.relinked[made[position].key] = numbers[position]
     return [one for one, is_known in zip(made, known, strict=True) if not is_known]
+
+
+def _missing_choices(
+    production: Production, made: list[Request | SkippedRow], numbers: list[int]
+) -> tuple[list[Request | SkippedRow], list[int]]:
+    """Put requests for the choices that are missing in place of those whose other choices are there."""
+    todo, plan = production.todo, production.plan
+    left: list[Request | SkippedRow] = []
+    rows: list[int] = []
+    for one, number in zip(made, numbers, strict=True):
+        there = None if isinstance(one, SkippedRow) else todo.partial.get(one.key)
+        if there is None or isinstance(one, SkippedRow):
+            left.append(one)
+        else:
+            todo.relinked[one.key] = number
+            missing = (choice for choice in range(one.choices) if choice not in there)
+            left += [one_choice(one, choice, plan.repeats, plan.endpoint) for choice in missing]
+        rows += [number] * (len(left) - len(rows))
+    return left, rows

@@ -8,16 +8,16 @@ choice). Nearly always they are the same, and then nothing is spread.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runner.errors import ParseError, kind_of, request_errors
-from runner.folder.index import pack_entries
+from runner.folder.index import pack_entries, spread_choices
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
-from runner.pipeline.codec import read_meta
+from runner.pipeline.codec import part_of, read_meta
 from runner.readers import ColumnKind, to_kind
 from runner.records import Output, Parsed
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runner.endpoints import Endpoint
-    from runner.pipeline.codec import Ended
+    from runner.pipeline.codec import Ended, Part
     from runner.records import Attempt, SkippedRow, Usage
 
 Columns: TypeAlias = "dict[str, Sequence[Any]]"
@@ -75,13 +75,15 @@ class RowGroup:
     """Records waiting to become rows.
 
     `parsed` and `raw` (meta, request, response; null where it is not kept) run beside `ended`, `request_of` beside
-    `cases`, and `outputs` and `case_of` are one a row. `attempts` are those that did not end their request.
+    `cases`, and `outputs` and `case_of` are one a row. `parts` says of a case, by its place in `cases`, which choices
+    its request asked for, where that was not all of them. `attempts` are those that did not end their request.
     """
 
     ended: list[Ended] = field(default_factory=list)
     parsed: list[Parsed] = field(default_factory=list)
     raw: list[tuple[bytes, bytes, bytes] | None] = field(default_factory=list)
     cases: list[list[Any]] = field(default_factory=list)
+    parts: dict[int, Part] = field(default_factory=dict)
     request_of: list[int] = field(default_factory=list)
     request_rows: list[int] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
@@ -101,7 +103,11 @@ class RowGroup:
         Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
         """
         ended = read_meta(meta)
-        parsed, sound = _parse(ended, response, context)
+        part = part_of(ended)
+        parsed, sound = _parse(ended, part.choices, response, context)
+        if part.of:
+            parsed = _placed(parsed, part)
+            self.parts.update((len(self.cases) + number, part) for number in range(len(ended.cases)))
         request = len(self.ended)
         self.raw.append((meta, request_body, response) if context.keep_raw or not sound else None)
         self.ended.append(ended)
@@ -139,6 +145,8 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
         repeats=[case[2] for case in group.cases],
         resend=group.resend,
     )
+    if group.parts:
+        index = spread_choices(index, group.parts)
     if group.skipped:
         responses = _joined(responses, len(group.outputs), _skipped_columns(group.skipped, context))
         digests, keys = ([bytes(getattr(row, name)).hex() for row in group.skipped] for name in ("row_digest", "key"))
@@ -156,14 +164,14 @@ def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes
     return [_convert(name, values.get(name), kind, notes) for name, kind in columns.items()]
 
 
-def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool]:
+def _parse(ended: Ended, choices: int, body: bytes, context: RowContext) -> tuple[Parsed, bool]:
     """Return what an answer holds, and whether its bytes need not be kept for it."""
     cases = len(ended.cases)
     if ended.failure is not None:
         kind, message, _ = ended.failure
-        return _same_for_all(kind, message, cases, ended.choices), ended.response is None
+        return _same_for_all(kind, message, cases, choices), ended.response is None
     try:
-        parsed = context.endpoint.parse(body, cases, ended.choices)
+        parsed = context.endpoint.parse(body, cases, choices)
     except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
         reason = f"{type(error).__name__}: {error}"
     else:
@@ -171,7 +179,16 @@ def _parse(ended: Ended, body: bytes, context: RowContext) -> tuple[Parsed, bool
             return parsed, True
         reason = "the parser left out a sample"
     message = f"the answer cannot be turned into columns ({reason}); its bytes are in raw/"
-    return _same_for_all(kind_of(ParseError), scrub(message), cases, ended.choices), False
+    return _same_for_all(kind_of(ParseError), scrub(message), cases, choices), False
+
+
+def _placed(parsed: Parsed, part: Part) -> Parsed:
+    """Give the outputs their numbers among all choices of the case; more of them than were asked for have no place."""
+    placed = tuple(
+        tuple(replace(output, choice=part.first + number) for number, output in enumerate(outputs[: part.choices]))
+        for outputs in parsed.outputs
+    )
+    return replace(parsed, outputs=placed)
 
 
 def _is_passing(outputs: Sequence[Output]) -> bool:
@@ -341,6 +358,12 @@ def _response_columns(
         columns[name] = _spread(column, request_of, len(group.ended))
     # Of n choices, and of the samples of one request, the first row carries the usage.
     firsts = [not row and not output.choice for row, output in zip(columns["request_row"], outputs, strict=True)]
+    if group.parts:  # a request for later choices has usage of its own
+        begins = {case: part.first for case, part in group.parts.items()}
+        firsts = [
+            not row and output.choice == begins.get(case, 0)
+            for row, output, case in zip(columns["request_row"], outputs, case_of, strict=True)
+        ]
     for name, column in usage.items():
         spread = _spread(column, request_of, len(group.ended))
         columns[name] = (

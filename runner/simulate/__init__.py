@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.simulate.answers import AnswerStyle
 from runner.simulate.details import FaultDetails
+from runner.simulate.dialects import DIALECTS, Unsupported
 from runner.simulate.faults import KINDS, FaultRules
 from runner.simulate.latency import Fixed, Latency, Lognormal, Uniform, distribution_from_text
 from runner.simulate.ledger import Entry, Ledger, Statistics
@@ -13,6 +14,7 @@ from runner.simulate.prompts import request_digest
 from runner.simulate.server import Simulator, open_simulator, serve
 
 __all__ = [
+    "DIALECTS",
     "KINDS",
     "AnswerStyle",
     "Entry",
@@ -27,6 +29,7 @@ __all__ = [
     "SimulatorOptions",
     "Statistics",
     "Uniform",
+    "Unsupported",
     "distribution_from_text",
     "open_simulator",
     "request_digest",

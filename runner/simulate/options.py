@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from runner.errors import UsageError
 from runner.simulate.answers import AnswerStyle
 from runner.simulate.details import FaultDetails
+from runner.simulate.dialects import Unsupported, check_dialect
 from runner.simulate.faults import FaultRules, check_rules
 from runner.simulate.latency import Latency, check_distribution
 from runner.simulate.limits import Limits
@@ -44,12 +45,14 @@ class SimulatorOptions:
     limits: Limits = field(default_factory=Limits)
     faults: FaultRules = field(default_factory=FaultRules)
     fault_details: FaultDetails = field(default_factory=FaultDetails)
+    unsupported: Unsupported = field(default_factory=Unsupported)
     ledger_path: Path | None = None
 
     def __post_init__(self) -> None:
         """Check every setting."""
         _check_server(self)
         check_rules(self.faults)
+        check_dialect(self.unsupported)
         check_distribution(self.latency.first_token)
         check_distribution(self.latency.per_token)
         for name, value in _positive(self):
