@@ -66,7 +66,7 @@ def _failed_gate(opened: OpenRun) -> tuple[list[dict[str, Any]], bool]:
 
 def _warnings(opened: OpenRun, error: RunnerError | None) -> list[str]:
     totals = opened.log.totals
-    warnings = list(opened.options.warnings)
+    warnings = [*opened.options.warnings, *opened.doubts]
     if opened.scan.bad_rows:
         warnings.append(f"{opened.scan.bad_rows} dataset rows were skipped")
     if totals.parse_notes:

@@ -23,6 +23,7 @@ from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
 from runner.pipeline.adapting import adapting_for, note_lessons
+from runner.pipeline.checked import doubts_of, recent_check
 from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
 from runner.pipeline.omissions import watch_for
@@ -83,6 +84,7 @@ class OpenRun:
     options: RunOptions
     omissions: OmissionWatch | None = None
     adapting: Adapting | None = None
+    doubts: list[str] = field(default_factory=list)
 
     def remember(self) -> None:
         """Write down what was learnt of the server, so that a later session need not be taught again."""
@@ -147,6 +149,11 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         "bad_rows": scan.bad_rows,
         "fingerprint": scan.fingerprint,
     }
+    check = recent_check(prepared.config, datetime.now(UTC))
+    if check is not None:
+        manifest.capabilities["check"] = check
+    for doubt in (doubts := doubts_of(prepared, check)):
+        options.say(doubt)
     manifest.sessions.append(_new_session(len(manifest.sessions) + 1))
     manifest.status = RUNNING
     write_manifest(folder, manifest)
@@ -157,7 +164,9 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     events.write("session started", {"session": manifest.sessions[-1].number, "left": production.todo.cases})
     omissions = watch_for(prepared.config, prepared.plan.endpoint, asks=prepared.asks_for_logprobs)
     adapting = adapting_for(prepared, manifest.capabilities)
-    return OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options, omissions, adapting)
+    opened = OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options)
+    opened.omissions, opened.adapting, opened.doubts = omissions, adapting, doubts
+    return opened
 
 
 def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Sealing:
