@@ -133,6 +133,10 @@ class Adapting:
         self.lessons += fresh
         return taught
 
+    def watches(self, request: Request) -> bool:
+        """Say whether an accepted answer to a request may be news."""
+        return not self.accepted or (self.watches_choices and request.choices > 1)
+
     def learn_choices(self, request: Request, response: Response | None) -> int | None:
         """Return how many choices an accepted answer has, where it has too few of them and that is news.
 

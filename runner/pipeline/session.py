@@ -302,7 +302,7 @@ class _Session:
             counters.last_answer_at = time.monotonic()
             if plan.omissions is not None and (omission := plan.omissions.look(request, outcome.response)):
                 self.control.stop(StopKind.DOOMED, omission)
-            if plan.adapting is not None:
+            if plan.adapting is not None and plan.adapting.watches(request):
                 await self._learn_from_answer(plan.adapting, pending, outcome)
             await self._end(pending, outcome, attempt)
         elif plan.adapting is not None and (taught := plan.adapting.learn(request, outcome.response)):
