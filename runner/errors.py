@@ -17,7 +17,7 @@ RunnerError                       code, message, hint; `exit_code` of the comman
     ├── (retry, costs an attempt)     ServerError RequestTimeoutError ConnectError DisconnectError InvalidResponseError
     ├── (ends the row)                BadRequestError ContextLengthError NotFoundError RequestTooLargeError
     │                                 RedirectError BodyTooLargeError PermissionDeniedError NoChoicesError
-    │                                 MissingChoiceError CancelledError RunStoppedError ParseError
+    │                                 MissingChoiceError CancelledError ParseError
     └── (stops the run)               AuthError ModelNotFoundError QuotaError UnsupportedError
 
 `error_kind` is the class name without `Error`, in snake_case, so the tree, the column
@@ -251,12 +251,6 @@ class ParseError(RequestError):
 
 class CancelledError(RequestError):
     """The run was interrupted while the request was under way."""
-
-    resend = True
-
-
-class RunStoppedError(RequestError):
-    """The run was stopped before the request could be repeated."""
 
     resend = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from runner.cli.output import print_json, print_result, table
 from runner.config import load_config
 from runner.config.adapter_names import NATIVE
 from runner.pipeline.adapterprobe import probe_adapter
+from runner.pipeline.checked import remember_check
 from runner.pipeline.connect import connect
 from runner.pipeline.prepare import prepare, read_api_key, refuse_unavailable, server_name
 from runner.pipeline.probe import PASSED, Target, probe
@@ -30,18 +32,21 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")] = False,
 ) -> None:
-    """Test the connection: reach, key, model, a chat request, log probabilities, n, usage, rate limits, streaming.
+    """Test the connection: reach, key, model, and what the server can do: log probabilities, n, streaming and more.
 
-    Sends at most 5 small requests, which may cost a few tokens, and says what it did not test. With an adapter it sends
-    the dataset's first row, and says what each expression of the adapter finds in the answer. Exits with 0 when a chat
-    request is answered, 5 when the server refuses, 6 when it cannot be reached.
+    Sends at most 15 small requests, which may cost a few tokens, and says what it did not test and why. Runs on the
+    same server and model that begin within a day know the result. Exits with 0 when a request of the run's own kind is
+    answered, 5 when the server refuses it, 6 when it cannot be reached. With an adapter it sends the dataset's first
+    row instead, and says what each expression of the adapter finds in the answer.
     """
     loaded = load_config(config, overrides=overrides or ())
     with loaded.naming_places():
         found = anyio.run(_check, loaded.config, backend="asyncio")
+    if found.exit_code == 0:
+        remember_check(loaded.config, found, datetime.now(UTC))
     if as_json:
-        facts = {"server": server_name(loaded.config), "model": loaded.config.model.name}
-        print_json({**facts, "requests": found.requests, "checks": [asdict(one) for one in found.checks]})
+        facts = {"server": server_name(loaded.config), "model": loaded.config.model.name, "requests": found.requests}
+        print_json({**facts, "checks": [asdict(one) for one in found.checks], "capabilities": found.facts})
     else:
         print_result(_describe(found, loaded.config))
     raise typer.Exit(found.exit_code)
@@ -57,10 +62,7 @@ async def _check(config: RunConfig) -> Probe:
                 return await probe_adapter(transport, prepared, adapter)
     async with connect(config, read_api_key(config), log_path=None) as transport:
         name = "max_completion_tokens" if "max_completion_tokens" in config.request.params else "max_tokens"
-        # The test asks a chat; a path given for another shape is not one for chat.
-        own_path = config.model.path if config.request.endpoint in ("chat", "logprobs") else None
-        target = Target(config.model.name or "", own_path or "/chat/completions", name)
-        return await probe(transport, target)
+        return await probe(transport, Target(config.model.name or "", config.request.endpoint, config.model.path, name))
 
 
 def _describe(found: Probe, config: RunConfig) -> str:

@@ -34,6 +34,13 @@ def simulate(  # noqa: PLR0913 - a command has one parameter for each option
     fault: Annotated[
         list[str] | None, typer.Option(metavar="KIND=FRACTION", help="Inject a fault, e.g. 503=0.01 (repeatable).")
     ] = None,
+    refuse: Annotated[
+        list[str] | None, typer.Option(metavar="PARAMETER", help="Refuse requests that have it (repeatable).")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="PARAMETER", help="Ignore it without a word (repeatable).")
+    ] = None,
+    dialect: Annotated[str, typer.Option(help="Whose words a refusal has, e.g. vllm or litellm.")] = "openai",
     list_faults: Annotated[bool, typer.Option("--list-faults", help="List the kinds of faults and exit.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of faults, latencies and answers.")] = 0,
     ledger: Annotated[Path | None, typer.Option(help="Append a line for every answer to this file.")] = None,
@@ -56,6 +63,7 @@ def simulate(  # noqa: PLR0913 - a command has one parameter for each option
         Latency,
         Limits,
         SimulatorOptions,
+        Unsupported,
         distribution_from_text,
         serve,
     )
@@ -75,6 +83,7 @@ def simulate(  # noqa: PLR0913 - a command has one parameter for each option
         latency=Latency(distribution_from_text(first_token), distribution_from_text(per_token), slow_above),
         limits=Limits(requests_per_minute, tokens_per_minute, burst_s=burst, send_headers=headers),
         faults=FaultRules(dict(_fraction(text) for text in fault or ())),
+        unsupported=Unsupported(tuple(refuse or ()), tuple(ignore or ()), dialect),
         ledger_path=ledger,
     )
     anyio.run(lambda: serve(options, ready=_announce), backend="asyncio")

@@ -10,7 +10,7 @@ from runner.errors import ConnectError, TemplateError, UsageError
 from runner.jsontext import describe, dumps, loads
 from runner.pipeline.attempt import send
 from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader, UnusableRowError
-from runner.pipeline.probe import FAILED, LIMITED, PASSED, SKIPPED, Probe
+from runner.pipeline.probe import FAILED, LIMITED, PASSED, SKIPPED, Check, Probe
 from runner.readers import BadRow, read_batches
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ async def probe_adapter(transport: Transport, prepared: Prepared, adapter: Adapt
     else:
         found.note("answer", PASSED, _answer(prepared, response.body, request.choices))
     if not _explain(adapter, response.body, found) or error is not None:
-        found.note("body", SKIPPED if error is None else FAILED, _shown_body(response.body))
+        verdict = SKIPPED if error is None else FAILED
+        found.checks.append(Check("body", verdict, _shown_body(response.body)))
     for name in _NOT_TESTED:
         found.note(name, SKIPPED)
     return found

@@ -95,6 +95,10 @@ class Backlog:
         self._short_of_bytes = self._open_rows > 0 and self._open_bytes + body_bytes > self.most_bytes
         return self._short_of_bytes
 
+    def split(self, parts: int) -> None:
+        """Count a row as so many, each of which ends for itself."""
+        self._open_rows += parts - 1
+
     def postpone(self, pending: Pending, wait_s: float) -> None:
         """Let a row wait for its next attempt."""
         heapq.heappush(self._waiting, (time.monotonic() + wait_s, next(self._numbers), pending))
@@ -132,13 +136,6 @@ class Backlog:
             with anyio.move_on_after(left):
                 await changed.wait()
         return None
-
-    def drop_waiting(self) -> list[Pending]:
-        """Take out all waiting rows, as a run that stops does."""
-        dropped = [pending for _, _, pending in self._waiting]
-        self._waiting.clear()
-        self._notify()
-        return dropped
 
     def _notify(self) -> None:
         self._changed.set()

@@ -43,7 +43,7 @@ def encode_meta(record: Record, session: int, server: str) -> bytes:
         [
             request.key.hex(),
             request.path,
-            request.choices,
+            [request.choices, request.first_choice, request.of_choices] if request.of_choices else request.choices,
             _cases(request.cases),
             response
             and [
@@ -68,15 +68,15 @@ def encode_meta(record: Record, session: int, server: str) -> bytes:
 class Ended(NamedTuple):
     """How a request ended, as the journal's meta lists it; keys are hex texts, times UTC seconds.
 
-    `cases` lists (key, sample_id, repeat, row digest, carry, target, kept columns, input bytes; the last where requests
-    can hold several cases), `response` (http_status, headers,
-    started_at, latency_s, first_token_s), `failure` (error_kind, message, http_status), `last` the fields of the last
-    attempt in the order of `Attempt`.
+    `choices` is a number, or a list of three where the request asked for a part of them: see `Part`. `cases` lists
+    (key, sample_id, repeat, row digest, carry, target, kept columns, input bytes; the last where requests can hold
+    several cases), `response` (http_status, headers, started_at, latency_s, first_token_s), `failure` (error_kind,
+    message, http_status), `last` the fields of the last attempt in the order of `Attempt`.
     """
 
     key: str
     path: str
-    choices: int
+    choices: int | list[int]
     cases: list[list[Any]]
     response: list[Any] | None
     failure: list[Any] | None
@@ -87,6 +87,19 @@ class Ended(NamedTuple):
     last: list[Any]
     session: int
     server: str
+
+
+class Part(NamedTuple):
+    """Which choices of its case a request asked for: how many, from which on, and of how many in all (0: these)."""
+
+    choices: int
+    first: int = 0
+    of: int = 0
+
+
+def part_of(ended: Ended) -> Part:
+    """Return which choices a request asked for."""
+    return Part(ended.choices) if isinstance(ended.choices, int) else Part(*ended.choices)
 
 
 def read_meta(meta: bytes) -> Ended:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import RunnerError, internal_error
 from runner.folder.manifest import COMPLETE, write_manifest
+from runner.pipeline.adapting import note_lessons
 from runner.pipeline.omissions import OMITTED
 from runner.pipeline.summary import Ending, summarize
 from runner.pipeline.superseding import reconcile
@@ -46,6 +47,8 @@ def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
         (opened.scan.samples, opened.scan.samples * opened.prepared.plan.repeats),
         Ending(status, exit_code, sum(one.wall_s for one in manifest.sessions), _warnings(opened, error), gates),
     )
+    if opened.adapting is not None:
+        note_lessons(manifest.capabilities, opened.adapting, opened.prepared.redactor)
     manifest.status, manifest.warnings, manifest.summary = status, summary.warnings, summary.to_json()
     write_manifest(opened.folder, manifest)
     opened.events.write("session ended", {"status": status, "exit_code": exit_code, "message": session.message})
@@ -63,7 +66,7 @@ def _failed_gate(opened: OpenRun) -> tuple[list[dict[str, Any]], bool]:
 
 def _warnings(opened: OpenRun, error: RunnerError | None) -> list[str]:
     totals = opened.log.totals
-    warnings = [*opened.options.warnings, *opened.prepared.warnings]
+    warnings = [*opened.options.warnings, *opened.prepared.warnings, *opened.doubts]
     if opened.scan.bad_rows:
         warnings.append(f"{opened.scan.bad_rows} dataset rows were skipped")
     if totals.parse_notes:
@@ -73,6 +76,8 @@ def _warnings(opened: OpenRun, error: RunnerError | None) -> list[str]:
     watch = opened.omissions
     if OMITTED in opened.manifest.warnings or (watch and watch.found and not watch.stops):
         warnings.append(OMITTED)
+    if opened.adapting is not None:
+        warnings += [opened.prepared.redactor.text(lesson.describe()) for lesson in opened.adapting.lessons]
     if error is not None:
         text = f"{error.message}" + (f" ({error.hint})" if error.hint else "")
         warnings.append(opened.prepared.redactor.text(text))

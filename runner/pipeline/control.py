@@ -43,7 +43,6 @@ class Control:
 
     kind: StopKind | None = None
     error: RunnerError | None = None
-    immediate: bool = False
     soft: set[anyio.CancelScope] = field(default_factory=set)
     hard: set[anyio.CancelScope] = field(default_factory=set)
 
@@ -61,6 +60,5 @@ class Control:
 
     def let_go(self) -> None:
         """Give up on what is under way, too."""
-        self.immediate = True
         for scope in self.soft | self.hard:
             scope.cancel()

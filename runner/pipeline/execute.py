@@ -103,6 +103,8 @@ async def _send(opened: OpenRun) -> SessionResult:
             omissions=opened.omissions,
             packs=prepared.plan.packing is not None,
             likelihood=likelihood,
+            adapting=opened.adapting,
+            remember=opened.remember,
         )
         result = await run_session(plan)
         if likelihood is not None and likelihood.form is not None:

@@ -22,6 +22,8 @@ from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
 from runner.pipeline.adapters import kept_adapter, kept_endpoint
+from runner.pipeline.adapting import adapting_for, note_lessons
+from runner.pipeline.checked import doubts_of, recent_check
 from runner.pipeline.dimension import Dimension
 from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from runner.config import RunConfig
     from runner.folder.commits import CommitLog
+    from runner.pipeline.adapting import Adapting
     from runner.pipeline.locate import Located
     from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.prepare import Prepared
@@ -82,6 +85,14 @@ class OpenRun:
     events: EventLog
     options: RunOptions
     omissions: OmissionWatch | None = None
+    adapting: Adapting | None = None
+    doubts: list[str] = field(default_factory=list)
+
+    def remember(self) -> None:
+        """Write down what was learnt of the server, so that a later session need not be taught again."""
+        if self.adapting is not None:
+            note_lessons(self.manifest.capabilities, self.adapting, self.prepared.redactor)
+            write_manifest(self.folder, self.manifest)
 
     @property
     def todo(self) -> Todo:
@@ -142,6 +153,11 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         "bad_rows": scan.bad_rows,
         "fingerprint": scan.fingerprint,
     }
+    check = recent_check(prepared.config, datetime.now(UTC))
+    if check is not None:
+        manifest.capabilities["check"] = check
+    for doubt in (doubts := doubts_of(prepared, check)):
+        options.say(doubt)
     manifest.sessions.append(_new_session(len(manifest.sessions) + 1))
     manifest.status = RUNNING
     write_manifest(folder, manifest)
@@ -153,7 +169,10 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         options.say(located.continued)
     events.write("session started", {"session": manifest.sessions[-1].number, "left": production.todo.cases})
     omissions = watch_for(prepared.config, prepared.plan.endpoint, asks=prepared.asks_for_logprobs)
-    return OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options, omissions)
+    adapting = adapting_for(prepared, manifest.capabilities)
+    opened = OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options)
+    opened.omissions, opened.adapting, opened.doubts = omissions, adapting, doubts
+    return opened
 
 
 def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Sealing:

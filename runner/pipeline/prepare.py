@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runner.config import unavailable
@@ -44,6 +44,7 @@ class Prepared:
     """A config made ready: how rows become requests, and the secret, which stays in memory.
 
     `asks_for_logprobs` is true when requests ask for log probabilities, and when each row decides that for itself.
+    `parameters` is what requests hold beside model and content, as the config has it, templates and all.
     """
 
     config: RunConfig
@@ -55,6 +56,7 @@ class Prepared:
     asks_for_logprobs: bool = False
     adapter: Adapter | None = None
     warnings: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None = None) -> Prepared:
@@ -83,9 +85,11 @@ def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None
     if first and not plan.ready_made:
         _check_columns(config, plan, first, adapter.columns if adapter else ())
     redactor = Redactor(secrets(adapter, api_key))
-    asked = config.request.params if adapter else _body_of(config, plan.endpoint)
-    asks = plan.ready_made or plan.endpoint.asks_for_logprobs(asked)
-    return Prepared(config, paths, plan, price_of(config), api_key, redactor, asks, adapter, warnings)
+    body = {} if plan.ready_made or adapter else _body_of(config, plan.endpoint)
+    asks = plan.ready_made or plan.endpoint.asks_for_logprobs(config.request.params if adapter else body)
+    own = {"model", plan.endpoint.field, *plan.endpoint.contents}
+    parameters = {name: value for name, value in body.items() if name not in own}
+    return Prepared(config, paths, plan, price_of(config), api_key, redactor, asks, adapter, warnings, parameters)
 
 
 def refuse_unavailable(config: RunConfig) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from runner.digest import digest128
 from runner.errors import DatasetError, TemplateError
+from runner.pipeline.adapting import one_choice
 from runner.pipeline.fingerprint import (
     RequestBuilder,
     Row,
@@ -150,7 +151,7 @@ def _made_of(production: Production, batches: Iterable[RowBatch]) -> Iterator[li
     build = _builder(plan)
     untouched = not todo.done.any()
     for batch in batches:
-        if build_all is not None and (untouched or not todo.done[batch.numbers].any()):
+        if build_all is not None and not todo.partial and (untouched or not todo.done[batch.numbers].any()):
             loose = build_all(reader, batch.rows, production.index.occurrences_of(batch.numbers))
             if loose is not None:
                 yield [_loose_without_known(todo, one, batch.numbers) for one in loose]
@@ -180,9 +181,9 @@ def _one_by_one(
         numbers += [number] * (len(made) - len(numbers))
         if held >= _HANDED_ON_BYTES:
             built = ()
-            yield _without_known(production, made, numbers)
+            yield _left_to_ask(production, made, numbers)
             made, numbers, held = [], [], 0
-    yield _without_known(production, made, numbers)
+    yield _left_to_ask(production, made, numbers)
 
 
 def _builder(plan: RequestPlan) -> Callable[[Row], Sequence[Request | Loose]]:
@@ -238,3 +239,26 @@ def _loose_without_known(todo: Todo, loose: Loose, numbers: Sequence[int]) -> Lo
     for position in np.flatnonzero(known):
         todo.relinked[keys[position]] = numbers[int(position)]
     return loose.only((~known).tolist())
+
+
+def _left_to_ask(production: Production, made: list[Made], numbers: list[int]) -> list[Made]:
+    if production.todo.partial:
+        made, numbers = _missing_choices(production, made, numbers)
+    return _without_known(production, made, numbers)
+
+
+def _missing_choices(production: Production, made: list[Made], numbers: list[int]) -> tuple[list[Made], list[int]]:
+    """Put requests for the choices that are missing in place of those whose other choices are there."""
+    todo, plan = production.todo, production.plan
+    left: list[Made] = []
+    rows: list[int] = []
+    for one, number in zip(made, numbers, strict=True):
+        there = todo.partial.get(one.key) if isinstance(one, Request) else None
+        if there is None or not isinstance(one, Request):
+            left.append(one)
+        else:
+            todo.relinked[one.key] = number
+            missing = (choice for choice in range(one.choices) if choice not in there)
+            left += [one_choice(one, choice, plan.repeats, plan.endpoint) for choice in missing]
+        rows += [number] * (len(left) - len(rows))
+    return left, rows

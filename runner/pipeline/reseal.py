@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from runner.errors import DamagedError
 from runner.folder.commits import Commit, CommittedFile, staged_path
-from runner.folder.index import ENTRY, index_array, key_of, read_index, write_index
+from runner.folder.index import ENTRY, index_array, key_of, place_of, read_index, write_index
 from runner.folder.layout import index_name
 from runner.folder.totals import Totals
 from runner.pipeline.rows import RowGroup, group_columns
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runner.pipeline.sealing import Sealing
 
 _GROUP_BYTES = 2 * 1024 * 1024
+# Which request a row came from: its key and its request's key, both as hex.
+Place: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +62,23 @@ def reseal_part(sealing: Sealing, log: CommitLog, name: str) -> int:
     path = staged_path(folder, number, "responses", name)
     entries = b""
     after: Counter[str] = Counter()
-    parsed: set[str] = set()
-    own = schema.names[schema.names.index("target") :]
+    parsed: set[Place] = set()
+    own, choice = schema.names[schema.names.index("target") :], schema.names.index("choice")
     with PartWriter(path, schema) as writer:
         for group in _parsed_groups(sealing, folder.table("raw") / name):
             made = group_columns(group, sealing.context)
             columns = _of_present(made.responses, companions, own)
             writer.write_columns(columns)
             after.update(columns.get("status", ()))
-            parsed.update(columns.get("key", ()))
-            entries += _entries_of(made.index, companions)
-        kept = [row for key, rows in present.items() if key not in parsed for row in rows]
+            parsed.update(_places(columns))
+            entries += _entries_of(made.index, columns)
+        kept = [row for place, rows in present.items() if place not in parsed for row in rows]
         if kept:
             columns = dict(zip(schema.names, zip(*kept, strict=True), strict=True))
             writer.write_columns(columns)
             after.update(columns["status"])
-    index = _merged_index(sealing, name, entries, {key for key in present if key not in parsed})
+    unparsed = {(row[0], row[choice]) for row in kept}
+    index = _merged_index(sealing, name, entries, unparsed)
     index_path = staged_path(folder, number, "_commits", index_name(name))
     write_index(index_path, index)
     files = (_file("responses", name, path, writer.rows), _file("_commits", index_name(name), index_path, len(index)))
@@ -87,33 +90,45 @@ def reseal_part(sealing: Sealing, log: CommitLog, name: str) -> int:
 
 def _present_rows(
     path: Path, names: list[str]
-) -> tuple[dict[str, tuple[Any, ...]], dict[str, list[tuple[Any, ...]]], Counter[str]]:
-    """Return target and kept columns by key, whole rows by key for those that raw does not hold, and statuses."""
-    first_companion = names.index("target")
-    companions: dict[str, tuple[Any, ...]] = {}
-    rows: dict[str, list[tuple[Any, ...]]] = {}
+) -> tuple[dict[Place, tuple[Any, ...]], dict[Place, list[tuple[Any, ...]]], Counter[str]]:
+    """Return target and kept columns, whole rows for those that raw does not hold, both by place, and statuses."""
+    first_companion, request_key = names.index("target"), names.index("request_key")
+    companions: dict[Place, tuple[Any, ...]] = {}
+    rows: dict[Place, list[tuple[Any, ...]]] = {}
     statuses: Counter[str] = Counter()
     for batch in read_row_groups(path):
         columns = [batch.column(name).to_pylist() for name in names]
         for row in zip(*columns, strict=True):
-            companions[row[0]] = row[first_companion:]
-            rows.setdefault(row[0], []).append(row)
+            place = (row[0], row[request_key])
+            companions[place] = row[first_companion:]
+            rows.setdefault(place, []).append(row)
             statuses[row[6]] += 1
     return companions, rows, statuses
 
 
-def _of_present(columns: Columns, companions: Mapping[str, tuple[Any, ...]], own: Sequence[str]) -> Columns:
-    """Leave out rows whose key the part does not hold now, and give the others its target and kept columns."""
-    chosen = [key in companions for key in columns.get("key", ())]
+def _places(columns: Columns) -> Iterator[Place]:
+    return zip(columns.get("key", ()), columns.get("request_key", ()), strict=True)
+
+
+def _of_present(columns: Columns, companions: Mapping[Place, tuple[Any, ...]], own: Sequence[str]) -> Columns:
+    """Leave out rows whose place the part does not hold now, and give the others its target and kept columns."""
+    chosen = [place in companions for place in _places(columns)]
     found: Columns = {name: list(compress(column, chosen)) for name, column in columns.items()}
     for position, name in enumerate(own):
-        found[name] = [companions[key][position] for key in found.get("key", ())]
+        found[name] = [companions[place][position] for place in _places(found)]
     return found
 
 
-def _entries_of(index: bytes, companions: Mapping[str, tuple[Any, ...]]) -> bytes:
+def _entries_of(index: bytes, columns: Columns) -> bytes:
+    """Return the entries of the cases, or the single choices, that are among some rows."""
     entries = np.frombuffer(index, dtype=ENTRY)
-    return entries[[key_of(entry).hex() in companions for entry in entries]].tobytes() if len(entries) else b""
+    rows = set(zip(columns.get("key", ()), columns.get("choice", ()), strict=True))
+    keys = {key for key, _ in rows}
+    present = [
+        (key_of(entry).hex(), int(entry["choice"])) in rows if entry["of"] else key_of(entry).hex() in keys
+        for entry in entries
+    ]
+    return entries[present].tobytes() if len(entries) else b""
 
 
 def _parsed_groups(sealing: Sealing, path: Path) -> Iterator[RowGroup]:
@@ -131,22 +146,22 @@ def _parsed_groups(sealing: Sealing, path: Path) -> Iterator[RowGroup]:
         yield group
 
 
-def _merged_index(sealing: Sealing, name: str, fresh: bytes, unparsed: set[str]) -> Any:
-    """Keep what the old index says of rows that were not parsed again; digests of the others come from raw."""
+def _merged_index(sealing: Sealing, name: str, fresh: bytes, unparsed: set[tuple[str, int]]) -> Any:
+    """Keep what the old index says of rows (key, choice) that were not parsed again; the others' digests are raw's."""
     try:
         old = read_index(sealing.folder.commits / index_name(name))
     except DamagedError:
         return index_array(fresh)
     from_old = {}
     for entry in old:
-        from_old[key_of(entry)] = entry
+        from_old[place_of(entry)] = entry
     merged = index_array(fresh)
     for position in range(len(merged)):
-        key = key_of(merged[position])
-        if key in from_old:  # its digest and companions may have been renewed since it was journaled
+        place = place_of(merged[position])
+        if place in from_old:  # its digest and companions may have been renewed since it was journaled
             for field in ("row_high", "row_low", "carry"):
-                merged[position][field] = from_old[key][field]
-    rest = [entry for key, entry in from_old.items() if key.hex() in unparsed]
+                merged[position][field] = from_old[place][field]
+    rest = [entry for (key, choice), entry in from_old.items() if (key.hex(), choice) in unparsed]
     joined = np.concatenate([merged, np.array(rest, dtype=merged.dtype)]) if rest else merged
     ordered = joined[np.lexsort((joined["repeat"], joined["row_low"], joined["row_high"]))]
     return ordered.astype(ENTRY)  # joining arrays gives them this machine's byte order

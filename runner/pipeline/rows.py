@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runner.errors import NoChoicesError, ParseError, kind_of, request_errors
-from runner.folder.index import pack_entries
+from runner.folder.index import pack_entries, spread_choices
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
-from runner.pipeline.codec import read_meta
+from runner.pipeline.codec import part_of, read_meta
 from runner.pipeline.sharing import share, share_amount
 from runner.readers import ColumnKind, to_kind
 from runner.records import Output, Parsed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runner.endpoints import Endpoint
-    from runner.pipeline.codec import Ended
+    from runner.pipeline.codec import Ended, Part
     from runner.pipeline.dimension import Dimension
     from runner.records import Attempt, SkippedRow, Usage
 
@@ -89,7 +89,8 @@ class RowGroup:
     """Records waiting to become rows.
 
     `parsed` and `raw` (meta, request, response; null where it is not kept) run beside `ended`, `request_of` beside
-    `cases`, and `outputs`, `embeddings` and `case_of` are one a row. `attempts` are those that did not end their
+    `cases`, and `outputs`, `embeddings` and `case_of` are one a row. `parts` says of a case, by its place in `cases`,
+    which choices its request asked for, where that was not all of them. `attempts` are those that did not end their
     request.
     """
 
@@ -97,6 +98,7 @@ class RowGroup:
     parsed: list[Parsed] = field(default_factory=list)
     raw: list[tuple[bytes, bytes, bytes] | None] = field(default_factory=list)
     cases: list[list[Any]] = field(default_factory=list)
+    parts: dict[int, Part] = field(default_factory=dict)
     request_of: list[int] = field(default_factory=list)
     request_rows: list[int] = field(default_factory=list)
     failed: list[bool] = field(default_factory=list)
@@ -118,7 +120,11 @@ class RowGroup:
         Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
         """
         ended = read_meta(meta)
-        parsed, sound, failed = _parse(ended, (request_body, response), context)
+        part = part_of(ended)
+        parsed, sound, failed = _parse(ended, part.choices, (request_body, response), context)
+        if part.of:
+            parsed = _placed(parsed, part)
+            self.parts.update((len(self.cases) + number, part) for number in range(len(ended.cases)))
         request = len(self.ended)
         self.raw.append((meta, request_body, response) if context.keep_raw or not sound else None)
         self.ended.append(ended)
@@ -169,6 +175,8 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
         repeats=[case[2] for case in group.cases],
         resend=group.resend,
     )
+    if group.parts:
+        index = spread_choices(index, group.parts)
     if group.skipped:
         responses = _joined(responses, len(group.outputs), _skipped_columns(group.skipped, context))
         digests, keys = ([bytes(getattr(row, name)).hex() for row in group.skipped] for name in ("row_digest", "key"))
@@ -186,9 +194,9 @@ def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes
     return [_convert(name, values.get(name), kind, notes) for name, kind in columns.items()]
 
 
-def _parse(ended: Ended, bodies: tuple[bytes, bytes], context: RowContext) -> tuple[Parsed, bool, bool]:
+def _parse(ended: Ended, choices: int, bodies: tuple[bytes, bytes], context: RowContext) -> tuple[Parsed, bool, bool]:
     """Return what an answer holds, whether its bytes need not be kept for it, and whether the request failed."""
-    cases, choices = len(ended.cases), ended.choices
+    cases = len(ended.cases)
     if ended.failure is not None:
         kind, message, _ = ended.failure
         if kind == _NO_CHOICES and ended.response is not None:
@@ -215,6 +223,15 @@ def _read(bodies: tuple[bytes, bytes], cases: int, choices: int, context: RowCon
 def _has_unread(parsed: Parsed) -> bool:
     """Say whether some of an answer could not be read, whose bytes are worth keeping for that."""
     return any(output.error_kind == _UNREAD for case in parsed.outputs for output in case)
+
+
+def _placed(parsed: Parsed, part: Part) -> Parsed:
+    """Give the outputs their numbers among all choices of the case; more of them than were asked for have no place."""
+    placed = tuple(
+        tuple(replace(output, choice=part.first + number) for number, output in enumerate(outputs[: part.choices]))
+        for outputs in parsed.outputs
+    )
+    return replace(parsed, outputs=placed)
 
 
 def _is_passing(outputs: Sequence[Output]) -> bool:
@@ -414,8 +431,11 @@ def _response_columns(
     columns: Columns = {name: _spread(column, case_of, len(group.cases)) for name, column in cases[0].items()}
     for name, column in shared.items():
         columns[name] = _spread(column, request_of, len(group.ended))
-    # Of n choices the first row carries the usage.
+    # Of n choices the first row carries the usage; a request for later choices has usage of its own.
     firsts = [not output.choice for output in outputs]
+    if group.parts:
+        begins = {case: part.first for case, part in group.parts.items()}
+        firsts = [output.choice == begins.get(case, 0) for output, case in zip(outputs, case_of, strict=True)]
     for name, column in _case_usage(group, usage).items():
         spread = _spread(column, case_of, len(group.cases))
         columns[name] = (

@@ -28,9 +28,12 @@ from runner.errors import (
     RunnerError,
     StaleConnectionError,
     StorageError,
+    UnsupportedError,
     internal_error,
+    kind_of,
 )
 from runner.journal import FrameType
+from runner.pipeline.adapting import too_few
 from runner.pipeline.attempt import Outcome, attempt_of, failure_of, send
 from runner.pipeline.backlog import Backlog, Pending
 from runner.pipeline.codec import encode_attempt, encode_record, encode_skipped
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from runner.errors import RequestError
     from runner.folder.commits import CommitLog
     from runner.limiter import Limiter
+    from runner.pipeline.adapting import Adapting, Lesson
     from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.rows import Price
@@ -65,6 +69,10 @@ _GRACE_S = 30.0
 # A row whose server cannot even be connected to, this many times and before any answer, means that it is not there.
 _CONNECTS_BEFORE_UNREACHABLE = 4
 _PACKS_AHEAD = 2
+# Until a first answer shows that the server takes the parameters, so many requests are under way and no more, for so
+# long at most: a refusal comes at once, and all slots would meet it.
+_SCOUTS = 2
+_SCOUTING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class SessionPlan:
     """Everything one session works with. `cases` is how many are left, `already_done` how many earlier sessions did.
 
     `packs` says that a request may hold several samples.
+    `remember` writes down what `adapting` has learnt; it is called in a thread.
     """
 
     number: int
@@ -97,13 +106,16 @@ class SessionPlan:
     omissions: OmissionWatch | None = None
     packs: bool = False
     likelihood: LikelihoodSender | None = None
+    adapting: Adapting | None = None
+    remember: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
 class Counters:
-    """What a session has done so far."""
+    """What a session has done so far; `added` counts requests for single choices beyond one for each case."""
 
     ended: int = 0
+    added: int = 0
     answered: int = 0
     failed: int = 0
     in_flight: int = 0
@@ -141,6 +153,10 @@ class _Session:
         self.backlog = Backlog(bound=2 * plan.slots)
         self.splitter = Splitter() if plan.packs else None
         self._holding: set[Family] = set()
+        self._learning = anyio.Lock()
+        self._scouted = anyio.Event()
+        if plan.adapting is None or plan.adapting.accepted:
+            self._scouted.set()
         self._to_seal, self._sealable = anyio.create_memory_object_stream[Path](4)
         self.journal = JournalWriter(
             plan.sealing.folder, plan.run_id, plan.manifest_digest, plan.next_segment, self._to_seal
@@ -179,8 +195,8 @@ class _Session:
             async with rows, anyio.create_task_group() as group, todo:
                 group.start_soon(self._read, writing[0])
                 group.start_soon(self._return_postponed, writing[1])
-                for one in reading:
-                    group.start_soon(self._work, one)
+                for number, one in enumerate(reading):
+                    group.start_soon(self._work, one, number)
                 todo.close()
 
     async def _beside(self, scope: anyio.CancelScope) -> None:
@@ -235,10 +251,13 @@ class _Session:
 
     # ------------------------------------------------------------------ one row
 
-    async def _work(self, rows: MemoryObjectReceiveStream[Pending]) -> None:
+    async def _work(self, rows: MemoryObjectReceiveStream[Pending], number: int) -> None:
         """Work on rows until there are none; waiting is cancelled softly, a request under way only by letting go."""
         with rows, anyio.CancelScope(shield=True) as scope:
             self.control.hard.add(scope)
+            if number >= _SCOUTS and not self._scouted.is_set():
+                with self._soft(), anyio.move_on_after(_SCOUTING_S):
+                    await self._scouted.wait()
             while not self.control.stopping:
                 pending = await self._next(rows)
                 if pending is None:
@@ -255,7 +274,7 @@ class _Session:
         """Return the next row, admitted by the limiter; null when there is none or the run stops."""
         limiter, pending = self.plan.limiter, None
         try:
-            pending = self._fitted(rows.receive_nowait())
+            pending = self._adapted(self._fitted(rows.receive_nowait()))
             if limiter.try_admit(pending.request.reserve_tokens):
                 return pending
         except anyio.WouldBlock:
@@ -264,7 +283,7 @@ class _Session:
             return None
         admitted: Pending | None = None
         with self._soft(), contextlib.suppress(anyio.EndOfStream):
-            pending = pending or self._fitted(await rows.receive())
+            pending = pending or self._adapted(self._fitted(await rows.receive()))
             await limiter.admit(pending.request.reserve_tokens)
             admitted = pending
         return admitted
@@ -298,18 +317,27 @@ class _Session:
         plan.limiter.settle(request.reserve_tokens, outcome.usage.total_tokens)
         attempt = attempt_of(request, pending.attempts, outcome, sent_at, time.monotonic() - begun)
         if outcome.error is None:
-            counters.answered += 1
-            self._count_usage(outcome.usage)
-            counters.last_answer_at = time.monotonic()
-            if plan.omissions is not None and (omission := plan.omissions.look(request, outcome.response)):
-                self.control.stop(StopKind.DOOMED, omission)
-            if self.splitter is not None:
-                self._note_pack(self.splitter, pending)
-            await self._end(pending, outcome, attempt)
-            if pending.family is not None:
-                await self._leave(pending.family)
+            await self._accept(pending, outcome, attempt)
+        elif plan.adapting is not None and (taught := plan.adapting.learn(request, outcome.response)):
+            await self._learn(plan.adapting, taught, pending, attempt)
         else:
             await self._act_on(outcome.error, pending, outcome, attempt)
+
+    async def _accept(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
+        """Learn from an answer what it teaches of the server, and store it."""
+        plan, counters, request = self.plan, self.counters, pending.request
+        counters.answered += 1
+        self._count_usage(outcome.usage)
+        counters.last_answer_at = time.monotonic()
+        if plan.omissions is not None and (omission := plan.omissions.look(request, outcome.response)):
+            self.control.stop(StopKind.DOOMED, omission)
+        if plan.adapting is not None and plan.adapting.watches(request):
+            await self._learn_from_answer(plan.adapting, pending, outcome)
+        if self.splitter is not None:
+            self._note_pack(self.splitter, pending)
+        await self._end(pending, outcome, attempt)
+        if pending.family is not None:
+            await self._leave(pending.family)
 
     async def _send_in_form(self, likelihood: LikelihoodSender, pending: Pending) -> Outcome:
         earlier: list[Attempt] = []
@@ -366,6 +394,68 @@ class _Session:
         else:
             self._note(attempt)
             self.control.stop(StopKind.DOOMED, error)
+
+    # ------------------------------------------------------------------ what the server does not take
+
+    def _adapted(self, pending: Pending) -> Pending:
+        """Put what was learnt into a row that comes up; choices beyond the first go to the back of the line."""
+        adapting = self.plan.adapting
+        if adapting is not None and adapting.lessons:
+            pending.request, *others = adapting.requests(pending.request)
+            self._add_parts(others)
+        return pending
+
+    def _add_parts(self, parts: Sequence[Request]) -> None:
+        self.backlog.split(1 + len(parts))
+        self.counters.added += len(parts)
+        for part in parts:
+            self.backlog.postpone(Pending(part, time.time(), time.monotonic()), 0.0)
+
+    async def _learn(
+        self, adapting: Adapting, taught: list[Lesson] | UnsupportedError, pending: Pending, attempt: Attempt
+    ) -> None:
+        """Send a row again with what its refusal taught, at no cost of an attempt; or stop the run."""
+        self._note(replace(attempt, error_kind=kind_of(UnsupportedError)))
+        if isinstance(taught, UnsupportedError):
+            self.control.stop(StopKind.DOOMED, taught)
+            return
+        await self._keep_lessons(adapting)
+        if not self.control.stopping:
+            self.counters.retries += 1
+            self.backlog.postpone(self._adapted(pending), 0.0)
+
+    async def _learn_from_answer(self, adapting: Adapting, pending: Pending, outcome: Outcome) -> None:
+        """Note that the server takes the parameters, and ask for the choices that it left out of its first answers."""
+        if not adapting.accepted:
+            adapting.accepted = True
+            self._scouted.set()
+        request = pending.request
+        came = adapting.learn_choices(request, outcome.response) if adapting.watches_choices else None
+        if came is None:
+            return
+        missing = adapting.missing(request, came)
+        pending.request = replace(request, choices=came, of_choices=request.choices)
+        if adapting.stops:
+            self.control.stop(StopKind.DOOMED, too_few(came, request))
+            return
+        self._add_parts(missing)
+        await self._keep_lessons(adapting)
+
+    async def _keep_lessons(self, adapting: Adapting) -> None:
+        """Say and write down lessons that are new. A manifest that cannot be written stops the run."""
+        async with self._learning:
+            fresh = adapting.unsaid()
+            if not fresh:
+                return
+            for lesson in fresh:
+                self.plan.say(lesson.describe())
+                self.plan.on_event("parameter not supported", {"parameter": lesson.param, "action": lesson.action})
+            try:
+                await anyio.to_thread.run_sync(self.plan.remember)
+            except (StorageError, CannotCreateError) as error:
+                self.control.stop(StopKind.STORAGE, error)
+
+    # ------------------------------------------------------------------ nobody there
 
     def _is_unreachable(self, error: RequestError, history: History, decision: Decision) -> bool:
         """Say whether nobody can be connected to: this row never could, and no other had an answer meanwhile."""
@@ -480,6 +570,8 @@ class _Session:
         self.counters.ended += len(pending.request.cases)
         self.counters.failed += len(pending.request.cases) if error else 0
         self.backlog.end(pending.counted_bytes)
+        if self.backlog.finished:
+            self._scouted.set()
 
     def _note(self, attempt: Attempt) -> None:
         try:
@@ -510,7 +602,7 @@ class _Session:
         counters, plan = self.counters, self.plan
         return Snapshot(
             done=plan.already_done + counters.ended,
-            total=plan.already_done + plan.cases,
+            total=plan.already_done + max(plan.cases + counters.added, counters.ended),
             already_done=plan.already_done,
             answered=counters.answered,
             failed=counters.failed,

@@ -114,13 +114,15 @@ def _rewrite(sealing: Sealing, log: CommitLog, change: Change) -> int:
     number = log.next_number
     folder = sealing.folder
     schema = table_schema("responses", sealing.context.columns, sealing.metadata)
-    gone = {key_of(entry).hex() for entry in change.entries[change.gone]}
+    leaves = change.entries[change.gone]
+    gone = {key_of(entry).hex() for entry in leaves[leaves["of"] == 0]}
+    gone_choices = {(key_of(entry).hex(), int(entry["choice"])) for entry in leaves[leaves["of"] > 0]}
     statuses: Counter[str] = Counter()
     stays = staged_path(folder, number, "responses", change.part)
     goes = staged_path(folder, number, SUPERSEDED, part_name(number))
     with PartWriter(stays, schema) as kept, PartWriter(goes, schema) as dropped:
         for batch in read_row_groups(folder.table("responses") / change.part):
-            stay, out = partition(batch, gone)
+            stay, out = partition(batch, gone, gone_choices)
             if out.num_rows:
                 statuses.update(out.column("status").to_pylist())
                 dropped.write_batch(out.select(schema.names).cast(schema))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import DatasetError
 from runner.folder.commits import CommitLog, read_commits
+from runner.pipeline.checked import refuse_missing
 from runner.pipeline.locate import locate
 from runner.pipeline.prepare import prepare
 from runner.pipeline.produce import Production, find_unrenderable
@@ -40,6 +41,7 @@ def prepare_and_scan(
     `kept` replaces the adapter that the config names. Raises DatasetError for bad rows unless they are skipped.
     """
     prepared = prepare(config, spooled, kept)
+    refuse_missing(prepared, datetime.now(UTC))
     dataset = config.dataset
     scan_plan = ScanPlan(
         paths=prepared.paths,

@@ -11,12 +11,12 @@ import numpy as np
 from runner.durable import create_folder, sync_file
 from runner.errors import DamagedError, RunFolderError, RunnerError, StorageError
 from runner.folder.commits import Commit, CommitLog, read_commits, read_sound_commits, staged_path
-from runner.folder.index import key_of, read_index
+from runner.folder.index import place_of, read_index
 from runner.folder.layout import SUPERSEDED, TABLES, index_name, part_name
 from runner.folder.manifest import INTERRUPTED, read_manifest, write_manifest
 from runner.folder.totals import Totals
 from runner.journal import FrameType, SegmentHeader, SegmentWriter, list_segments, salvage_segment, scan_segment
-from runner.pipeline.codec import encode_attempt, join_parts, read_meta
+from runner.pipeline.codec import encode_attempt, join_parts, part_of, read_meta
 from runner.pipeline.recovery import next_segment, recover
 from runner.records import Attempt
 from runner.sinks import file_crc32, read_row_groups, verify_part
@@ -107,7 +107,7 @@ def salvage(folder: RunFolder, target: RunFolder, sealing: Sealing) -> Report:
     log.append(Commit(1, "salvage", tuple(whole), segments=tuple(old.sealed_segments), totals=_recount(target, whole)))
     kept = {file.name for file in whole if file.folder == "responses"}
     again = [file.name for file in old.parts("raw") if file.rows and f"raw/{file.name}" not in damaged]
-    seen = _keys_of(folder, old, kept)
+    seen = _places_of(folder, old, kept)
     number = next_segment(target, log)
     for part in reversed([name for name in again if name not in kept]):
         attempts = None if f"attempts/{part}" in damaged else folder.table("attempts") / part
@@ -170,7 +170,7 @@ def _check_keys(folder: RunFolder, log: CommitLog, report: Report) -> None:
             index = read_index(_source(folder, log, file))
         except RunnerError:
             continue  # reported already
-        keys.append(np.stack([index["key_high"], index["key_low"]], axis=1).astype(np.uint64))
+        keys.append(np.stack([index["key_high"], index["key_low"], index["choice"]], axis=1).astype(np.uint64))
     if keys:
         together = np.concatenate(keys)
         twice = len(together) - len(np.unique(together, axis=0))
@@ -252,22 +252,22 @@ def _count_attempts(totals: Totals, path: Path) -> None:
         totals.add_latencies(latencies)
 
 
-def _keys_of(folder: RunFolder, log: CommitLog, parts: set[str]) -> set[bytes]:
-    keys: set[bytes] = set()
+def _places_of(folder: RunFolder, log: CommitLog, parts: set[str]) -> set[tuple[bytes, int]]:
+    places: set[tuple[bytes, int]] = set()
     for part in sorted(parts):
         index = (
             read_index(_source(folder, log, log.files["_commits", index_name(part)])) if part != part_name(0) else ()
         )
-        keys.update(key_of(entry) for entry in index)
-    return keys
+        places.update(place_of(entry) for entry in index)
+    return places
 
 
 def _journal_again(
-    target: RunFolder, tables: tuple[Path, Path | None], seen: set[bytes], place: tuple[int, str]
+    target: RunFolder, tables: tuple[Path, Path | None], seen: set[tuple[bytes, int]], place: tuple[int, str]
 ) -> None:
     """Put a part's raw bodies and earlier attempts back into a segment, from which recovery seals them.
 
-    Requests whose key is in `seen` stand elsewhere already: an answer replaced them.
+    Requests whose places are in `seen` stand elsewhere already: an answer replaced them.
     """
     raw, attempts = tables
     writer = SegmentWriter.open(target.journal, SegmentHeader(run_id=place[1], segment=place[0], manifest=""))
@@ -277,9 +277,12 @@ def _journal_again(
         for meta, request, response in zip(*columns, strict=True):
             ended = read_meta(meta)
             last.add((ended.key, ended.last[1]))
-            if bytes.fromhex(ended.key) in seen:
+            part = part_of(ended)
+            choices = range(part.first, part.first + part.choices) if part.of else (0,)
+            places = {(bytes.fromhex(case[0]), choice) for case in ended.cases for choice in choices}
+            if places <= seen:
                 continue
-            seen.add(bytes.fromhex(ended.key))
+            seen |= places
             kind = FrameType.FAILURE if ended.failure else FrameType.ANSWER
             writer.append(kind, *join_parts(meta, request, response or b""))
         writer.commit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.retry.classify import classify_status, error_in_body
 from runner.retry.policy import RetryPolicy
+from runner.retry.refusal import Refusal, find_refusal
 from runner.retry.retry_after import rate_limit_reset_s, retry_after_s
 from runner.retry.schedule import Decision, GiveUp, History, Retry, Stop, decide
 
@@ -11,12 +12,14 @@ __all__ = [
     "Decision",
     "GiveUp",
     "History",
+    "Refusal",
     "Retry",
     "RetryPolicy",
     "Stop",
     "classify_status",
     "decide",
     "error_in_body",
+    "find_refusal",
     "rate_limit_reset_s",
     "retry_after_s",
 ]

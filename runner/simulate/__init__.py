@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.simulate.answers import AnswerStyle
 from runner.simulate.contentstore import ContentRules
 from runner.simulate.details import FaultDetails
+from runner.simulate.dialects import DIALECTS, Unsupported
 from runner.simulate.faults import KINDS, FaultRules
 from runner.simulate.latency import Fixed, Latency, Lognormal, Uniform, distribution_from_text
 from runner.simulate.ledger import Entry, Ledger, Statistics
@@ -16,6 +17,7 @@ from runner.simulate.server import Simulator, open_simulator, serve
 from runner.simulate.vectors import VectorStyle, vector_of
 
 __all__ = [
+    "DIALECTS",
     "KINDS",
     "AnswerStyle",
     "ContentRules",
@@ -32,6 +34,7 @@ __all__ = [
     "SimulatorOptions",
     "Statistics",
     "Uniform",
+    "Unsupported",
     "VectorStyle",
     "distribution_from_text",
     "open_simulator",

@@ -1,8 +1,8 @@
 """Owns what a request gets: every decision, in one place and in order.
 
-Key, shape of the request, model, context, quota, limits, fault, answer. It awaits nothing and sends nothing; it
-remembers the limits' state, how many answers it granted (the quota's measure, a fault on the wire notwithstanding), and
-how often a counted marker was met.
+Key, parameters, shape of the request, model, context, quota, limits, fault, answer. It awaits nothing and sends
+nothing; it remembers the limits' state, how many answers it granted (the quota's measure, a fault on the wire
+notwithstanding), and how often a counted marker was met.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import orjson
 
 from runner.errors import UsageError
 from runner.simulate.answers import Stamp, build_joint_answer
+from runner.simulate.dialects import refuse_parameter, without_ignored
 from runner.simulate.faults import ANSWERLESS, DELIVERIES, FaultPlan, read_marker, shape
 from runner.simulate.forms import ask_chat
 from runner.simulate.latency import Load, latency_parts_s
@@ -127,8 +128,11 @@ class Judge:
             return Verdict(refusal)
         if envelope.body is None:
             return Verdict(not_json())
+        unsupported = self._options.unsupported
+        if refusal := refuse_parameter(envelope.body, unsupported):
+            return Verdict(refusal)
         try:
-            asked = envelope.read(envelope.body, envelope.digest)
+            asked = envelope.read(without_ignored(envelope.body, unsupported), envelope.digest)
             marker = read_marker(envelope.raw)
         except InvalidRequestError as error:
             return Verdict(error_reply(400, error.body))

@@ -9,6 +9,7 @@ from runner.errors import UsageError
 from runner.simulate.answers import AnswerStyle
 from runner.simulate.contentstore import ContentRules
 from runner.simulate.details import FaultDetails
+from runner.simulate.dialects import Unsupported, check_dialect
 from runner.simulate.faults import FaultRules, check_rules
 from runner.simulate.latency import Latency, check_distribution
 from runner.simulate.limits import Limits
@@ -52,12 +53,14 @@ class SimulatorOptions:
     fault_details: FaultDetails = field(default_factory=FaultDetails)
     language_model: LanguageModel | None = None
     content: ContentRules = field(default_factory=ContentRules)
+    unsupported: Unsupported = field(default_factory=Unsupported)
     ledger_path: Path | None = None
 
     def __post_init__(self) -> None:
         """Check every setting."""
         _check_server(self)
         check_rules(self.faults)
+        check_dialect(self.unsupported)
         check_distribution(self.latency.first_token)
         check_distribution(self.latency.per_token)
         for name, value in _positive(self):

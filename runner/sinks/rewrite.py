@@ -8,11 +8,20 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 
-def partition(batch: pa.RecordBatch, gone: set[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Return the rows whose key stays and those whose key is in `gone`."""
-    stays = [key not in gone for key in batch.column("key").to_pylist()]
+def partition(
+    batch: pa.RecordBatch, gone: AbstractSet[str], gone_choices: AbstractSet[tuple[str, int]] = frozenset()
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return the rows that stay, and those whose key is in `gone` or whose (key, choice) is in `gone_choices`."""
+    keys = batch.column("key").to_pylist()
+    stays = [key not in gone for key in keys]
+    if gone_choices:
+        choices = batch.column("choice").to_pylist()
+        stays = [
+            stay and (key, choice) not in gone_choices for stay, key, choice in zip(stays, keys, choices, strict=True)
+        ]
     goes = pa.array([not stay for stay in stays], type=pa.bool_())
     return batch.filter(pa.array(stays, type=pa.bool_())), batch.filter(goes)
 

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import DamagedError, StorageError
-from runner.folder.index import ENTRY, index_array, key_of, pack_entries, read_index, write_index
+from runner.folder.index import (
+    ENTRY,
+    index_array,
+    key_of,
+    pack_entries,
+    place_of,
+    read_index,
+    spread_choices,
+    write_index,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +65,7 @@ def test_a_file_round_trip(tmp_path: Path) -> None:
 
 
 def test_an_entry_is_as_long_as_its_record() -> None:
-    assert len(packed([(bytes(16), bytes(16), 0, 0, False)])) == ENTRY.itemsize == 41
+    assert len(packed([(bytes(16), bytes(16), 0, 0, False)])) == ENTRY.itemsize == 49
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"garbage", b"PK\x03\x04"])
@@ -94,3 +103,25 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
             write_index(tmp_path / "x.index.npy", entries)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_choices_of_a_case_have_entries_of_their_own() -> None:
+    entries = [(bytes([number]) * 16, bytes([number]) * 16, number, 0, False) for number in range(3)]
+    spread = index_array(spread_choices(packed(entries), {1: (2, 1, 4), 2: (1, 0, 3)}))
+    assert [(place_of(entry), int(entry["of"])) for entry in spread] == [
+        ((bytes(16), 0), 0),
+        ((b"\x01" * 16, 1), 4),
+        ((b"\x01" * 16, 2), 4),
+        ((b"\x02" * 16, 0), 3),
+    ]
+    assert [int(entry["carry"]) for entry in spread] == [0, 1, 1, 2]
+
+
+def test_an_index_from_before_choices_had_entries_reads_as_whole_cases(tmp_path: Path) -> None:
+    old = np.dtype(ENTRY.descr[:-2])
+    array = index_array(packed([(bytes(16), b"\x07" * 16, 5, 1, True)]))
+    path = tmp_path / "x.index.npy"
+    np.save(path, array[list(old.names or ())].astype(old))
+    (entry,) = read_index(path)
+    assert (key_of(entry), entry["carry"], entry["repeat"], entry["resend"]) == (b"\x07" * 16, 5, 1, True)
+    assert (entry["choice"], entry["of"]) == (0, 0)

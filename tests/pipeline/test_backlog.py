@@ -3,7 +3,6 @@ from __future__ import annotations
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
-from anyio.lowlevel import checkpoint
 
 from runner.pipeline.backlog import Backlog, Pending
 from runner.records import Request
@@ -97,19 +96,6 @@ async def test_an_empty_dataset_is_finished_at_once() -> None:
     backlog = Backlog(bound=1)
     backlog.end_reading()
     assert await backlog.next_due() is None
-
-
-@pytest.mark.asyncio
-async def test_dropping_what_waits_lets_the_reader_go_on() -> None:
-    backlog = Backlog(bound=1)
-    await backlog.add(1)
-    backlog.postpone(pending("a"), 3600.0)
-    async with anyio.create_task_group() as group:
-        group.start_soon(backlog.add, 1)
-        await wait_all_tasks_blocked()
-        assert [name(one) for one in backlog.drop_waiting()] == ["a"]
-        await checkpoint()
-    assert backlog.waiting == 0
 
 
 @pytest.mark.asyncio

@@ -521,8 +521,9 @@ def test_an_answer_that_does_not_parse_is_not_bought_again(simulator: Simulator,
 
 
 def test_choices_that_the_server_left_out_are_failed_rows(simulator: Simulator, tmp_path: Path) -> None:
-    dataset = write_rows(tmp_path / "data.jsonl", marked(questions(2), "fewer_choices"))
-    config = config_for(simulator, dataset)
+    # A server that has given all choices once knows n: that it leaves some out later is this answer's doing.
+    dataset = write_rows(tmp_path / "data.jsonl", reversed(marked(questions(2), "fewer_choices")))
+    config = config_for(simulator, dataset, limits={"max_in_flight": 1})
     config["request"]["params"] = {"n": 3, "temperature": 1}
     summary, sent = run_again(config, tmp_path / "run", simulator)
     assert (summary.exit_code, summary.by_status, sent) == (3, {"failed": 2, "ok": 4}, 2)

@@ -55,7 +55,6 @@ def test_of_equals_the_first_stands() -> None:
     control.stop(StopKind.DOOMED, AuthError("second"))
     assert control.error is first
     assert control.stopping
-    assert not control.immediate
 
 
 @pytest.mark.asyncio
@@ -70,5 +69,4 @@ async def test_stopping_cancels_what_waits_and_letting_go_cancels_requests_too()
         control.let_go()
         assert hard.cancel_called
         await checkpoint()
-    assert control.immediate
     assert control.kind is StopKind.INTERRUPTED
