@@ -38,6 +38,9 @@ ENCODING = ("encoding_format", "base64")
 
 _EMBEDDING = re.compile(rb'"embedding"\s*:\s*"')
 _USAGE = re.compile(rb'"usage"\s*:\s*(\{[^{}]*\})')
+# An answer that is cut off ends otherwise.
+_USAGE_LAST = re.compile(_USAGE.pattern + rb"[^{}]*\}\s*\Z")
+_DATA_LAST = re.compile(rb"\]\s*\}\s*\Z")
 _LOOK_BYTES = 2048
 _LARGE_BYTES = 32 * 1024
 # Stands for a text that was cut out of an answer; no base64 text is this.
@@ -88,14 +91,14 @@ def glance(body: bytes) -> Usage | None:
     """
     if len(body) < _LARGE_BYTES or not body.startswith(b"{"):
         return None
-    head, tail = body[:_LOOK_BYTES], body[-_LOOK_BYTES:].rstrip()
-    usage = _USAGE.findall(tail) or _USAGE.findall(head)
-    if not tail.endswith(b"}") or b'"data"' not in head + tail or b'"embedding"' not in head or len(usage) != 1:
+    head, tail = body[:_LOOK_BYTES], body[-_LOOK_BYTES:]
+    if b'"embedding"' not in head or b'"error"' in head or b'"error"' in tail:
         return None
-    if b'"error"' in head or b'"error"' in tail:
+    usage = _USAGE_LAST.search(tail) or (_USAGE.search(head) if _DATA_LAST.search(tail) else None)
+    if usage is None or b'"data"' not in head:
         return None
     try:
-        return count_tokens({"usage": loads(usage[0])[0]})
+        return count_tokens({"usage": loads(usage[1])[0]})
     except ValueError:
         return None
 
@@ -124,7 +127,7 @@ def _places(entries: list[Any], total: int, notes: list[str]) -> Sequence[dict[s
     """Return the entry of each input, null where it has none or more than one."""
     if set(map(type, entries)) == {dict}:
         indexes = [entry.get("index") for entry in entries]
-        if indexes == list(range(total)) and bool not in set(map(type, indexes)):
+        if indexes == list(range(total)) and set(map(type, indexes)) == {int}:
             return entries  # what nearly every answer is
         if len(entries) == total == 1 and indexes == [None]:
             return entries

@@ -79,8 +79,8 @@ def _serve(arguments: argparse.Namespace) -> Any:
     params.endpoint_slots = False  # it shows prompts to whoever asks
     if arguments.embeddings:
         params.embedding = True
-        # Computed together, inputs of different lengths are cut into pieces, and the mean is that of the last one: in
-        # two slots "What is 10 + 1?" had another vector beside "What is 9 + 1?" than alone.
+        # Computed together, inputs of different lengths are cut into pieces, and the mean is that of the last piece: in
+        # several slots "What is 10 + 1?" had another vector beside "What is 9 + 1?" than alone.
         params.n_parallel, params.n_ctx = 1, arguments.context_tokens
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         # A vector is computed in one go, so that the batch decides how long an input may be.

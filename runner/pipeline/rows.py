@@ -185,7 +185,8 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
     attempts = _ended_attempts(group, shared, usage)
     if group.attempts:
         attempts = _joined(attempts, len(group.ended), _other_attempts(group.attempts))
-    totals = _totals(group, {"responses": responses, "attempts": attempts}, usage, len(noted))
+    own = {case for case, output in zip(group.case_of, group.outputs, strict=True) if output.note}
+    totals = _totals(group, {"responses": responses, "attempts": attempts}, usage, len(noted.keys() | own))
     return GroupColumns(responses, attempts, _raw_columns(group, shared), index, totals)
 
 

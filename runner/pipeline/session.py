@@ -533,11 +533,19 @@ class _Session:
         return part
 
     async def _leave(self, family: Family) -> None:
-        """Count a member of a family as ended; with the last of them those that are held have failed, too."""
+        """Count a member of a family as ended. After the last of them those that are held are tried, or have failed."""
         family.active -= 1
         if family.active or self.splitter is None:
             return
-        self.splitter.learn(family)
+        if not family.held:
+            self.splitter.learn(family)
+            return
+        pending, _, attempt = family.held[0]
+        if requests := self.splitter.scout(pending.whole or pending.request, family):
+            del family.held[0]
+            family.active += 1
+            self._take_apart(pending, requests, attempt)
+            return
         held, family.held = family.held, []
         self._holding.discard(family)
         for pending, outcome, attempt in held:

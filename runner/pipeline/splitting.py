@@ -7,8 +7,8 @@ things can look the same, and none of them may cost a request for every input:
 
 - *The encoding asked for by default is refused.* Until an answer shows that it is not, a refused request goes once more
   without it. Once that is answered, all that follows goes without.
-- *Whatever is sent is refused.* Where nothing was answered and parts of eighths are refused, four of those are tried
-  with one of their inputs apart; the others wait. If that brings no answer either, all of them have failed.
+- *Whatever is sent is refused.* While nothing is answered, parts that are small already wait until all others ended.
+  Then up to four of their inputs are sent apart, one after the other. If that brings no answer either, all have failed.
 - *The pack is larger than the server takes.* Where no input failed in the end, the largest that was answered is the
   most from then on, in inputs or in bytes, whichever explains it.
 """
@@ -45,12 +45,12 @@ _SPLITTABLE = (
 )
 # What a retry may mend, and one input may cause all the same.
 _AFTER_RETRIES = (ServerError, DisconnectError)
-# Refused are the whole, both halves and all quarters: what is refused now is an eighth, or smaller.
+# Refused are as many as the whole, both halves and all quarters: what is refused now waits.
 _REFUSED_TO_EIGHTHS = 7
 _SCOUTS = 4
 # A server that goes away while a pack is being halved must not be asked for every input.
 _MOST_UNMENDED = 48
-_TRIALS = 3
+_TRIALS, _SINGLE_TRIALS = 2, _SCOUTS
 
 
 class Encoding(Enum):
@@ -74,8 +74,8 @@ class Move(Enum):
 class Family:
     """A pack and all that it was split into.
 
-    `active` counts those of them that are under way or will be, `held` are those that wait for the others (with what
-    came of them, for whoever holds them). `most_answered` and `least_refused` are inputs and bytes of a body.
+    `active` counts those of them that are under way or will be; `held` are those that wait for the others, as whoever
+    holds them keeps them. `most_answered` and `least_refused` are inputs and bytes of a body.
     """
 
     active: int = 1
@@ -84,6 +84,7 @@ class Family:
     singles_refused: int = 0
     scouts: int = 0
     trials: int = 0
+    single_trials: int = 0
     unmended: int = 0
     spoilt: bool = False
     most_answered: tuple[int, int] = (0, 0)
@@ -157,18 +158,23 @@ class Splitter:
     def _may_be_encoding(self, request: Request, family: Family) -> bool:
         if request.wrapping is None or request.wrapping.plain is None or self.encoding is Encoding.ACCEPTED:
             return False
-        if self.encoding is Encoding.UNKNOWN:
+        if self.encoding is Encoding.REFUSED:
+            return True
+        if len(request.cases) > 1:
             family.trials += 1
-        return self.encoding is Encoding.REFUSED or family.trials <= _TRIALS
+            return family.trials <= _TRIALS
+        family.single_trials += 1
+        return family.single_trials <= _SINGLE_TRIALS
 
     def _split(self, request: Request, family: Family) -> Verdict:
-        size = len(request.cases)
         if family.answered or family.packs_refused <= _REFUSED_TO_EIGHTHS:
             return Verdict(Move.SPLIT, halves(request))
-        if family.scouts < _SCOUTS:
-            family.scouts += 1
-            return Verdict(Move.SPLIT, single_out(request, size // 2))
         return Verdict(Move.HOLD)
+
+    def scout(self, request: Request, family: Family) -> tuple[Request, ...]:
+        """Return what is sent of a part that is held, when no other is under way; nothing where enough was tried."""
+        family.scouts += 1
+        return single_out(request, len(request.cases) // 2) if family.scouts <= _SCOUTS else ()
 
     def learn(self, family: Family) -> bool:
         """Learn from a family all of whose members have ended; say whether there was anything to learn."""

@@ -185,3 +185,35 @@ def test_a_case_carries_target_and_kept_columns() -> None:
     assert (case.sample_id, case.target) == ("q1", "42")
     assert orjson.loads(case.columns) == {"note": None, "level": 3}
     assert orjson.loads(request.body)["messages"] == [{"role": "user", "content": "What?"}]
+
+
+# ---------------------------------------------------------------- many rows at once
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.text(max_size=4), "question": st.one_of(st.text(max_size=9), st.none(), st.integers())},
+        optional={"answer": st.one_of(st.text(max_size=4), st.integers(-(2**70), 2**70)), "x": st.booleans()},
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@pytest.mark.parametrize("changes", [{}, {"kept": ("answer",)}, {"kept": ()}, {"id_column": None}])
+@given(rows=ROWS)
+def test_rows_read_at_once_are_read_as_one_by_one(rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
+    plan = plan_of(**changes)
+    together = RowReader(plan).read_all(rows)
+    if together is not None:
+        assert list(zip(*together, strict=True)) == [RowReader(plan).read(row) for row in rows]
+
+
+def test_most_rows_are_read_at_once() -> None:
+    rows = [{"id": f"r{n}", "question": f"q{n}", "answer": "a", "x": n} for n in range(5)]
+    for kept in (None, ("answer",), ()):
+        assert RowReader(plan_of(kept=kept)).read_all(rows) is not None
+        assert RowReader(plan_of(kept=kept)).read_all([*rows, {**rows[0], "question": None}]) is None
+        other = {"id": "r", "question": "q", "answer": "a", "y": 1}
+        assert RowReader(plan_of(kept=kept)).read_all([*rows, other]) is None
+    assert RowReader(plan_of(ready_made=True)).read_all(rows) is None
