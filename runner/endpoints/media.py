@@ -12,7 +12,7 @@ _COUNTED_BYTES = _ATTACHMENT_TOKENS * _BYTES_PER_TOKEN
 # In a smaller body nothing can weigh much more than it counts for; nearly all bodies are smaller.
 _SMALL_BYTES = 2 * _COUNTED_BYTES
 # What comes before base64 in JSON with sorted keys: a data URL, or the sound of an `input_audio` part.
-_MARKS = (b";base64,", b'"input_audio":{"data":"')
+_MARK = re.compile(rb';base64,|"input_audio":\{"data":"')
 _SHOWN = 40
 _LONG = re.compile(r"[A-Za-z0-9+/=_-]{400,}")
 
@@ -22,15 +22,13 @@ def prompt_bytes(body: bytes) -> int:
     size = len(body)
     if size <= _SMALL_BYTES:
         return size
-    for mark in _MARKS:
-        at = body.find(mark)
-        while at >= 0:
-            start = at + len(mark)
-            end = body.find(b'"', start)
-            if end < 0:
-                break
-            size -= max(0, end - start - _COUNTED_BYTES)
-            at = body.find(mark, end)
+    found = _MARK.search(body)
+    while found is not None:
+        end = body.find(b'"', found.end())
+        if end < 0:
+            break
+        size -= max(0, end - found.end() - _COUNTED_BYTES)
+        found = _MARK.search(body, end)
     return size
 
 
