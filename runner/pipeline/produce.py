@@ -164,6 +164,7 @@ def _one_by_one(
 ) -> Iterator[list[Made]]:
     """Yield what becomes of rows that have to be looked at one by one; large bodies are not kept waiting for others."""
     done, index = production.todo.done, production.index
+    untouched = not done[batch.numbers].any()
     made: list[Made] = []
     numbers: list[int] = []
     held = 0
@@ -173,8 +174,12 @@ def _one_by_one(
             if isinstance(row, BadRow):
                 raise UnusableRowError(row.reason)
             content, carry = reader.read(row)
-            built = _left(build(Row(row, content, carry, index.occurrence(number))), done[number])
-            held += sum(len(one.body) for one in built if isinstance(one, Request))
+            built = build(Row(row, content, carry, index.occurrence(number)))
+            if not untouched:
+                built = _left(built, done[number])
+            for one in built:
+                if isinstance(one, Request):
+                    held += len(one.body)
             made += built
         except (UnusableRowError, TemplateError, TypeError) as error:
             made += _skipped(production, BadPlace(f"{batch.file}:{line}", str(error)), number, content)
@@ -191,7 +196,7 @@ def _builder(plan: RequestPlan) -> Callable[[Row], Sequence[Request | Loose]]:
 
 
 def _left(made: Sequence[Request | Loose], done: NDArray[np.bool_]) -> Sequence[Request | Loose]:
-    return [one for one in made if not done[one.cases[0].repeat]] if done.any() else made
+    return [one for one in made if not done[one.cases[0].repeat]]
 
 
 def _each(made: Made) -> Iterator[Made]:
