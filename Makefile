@@ -18,13 +18,14 @@ demo: $(VENV)/.local  ## Set up, fetch a small real model and dataset, and run c
 test: $(VENV)/.dev  ## Set up and run the tests.
 	$(BIN)/pytest
 
-check: $(VENV)/.dev  ## Format, lint, types, imports, dependencies, tests.
+# The tests of kills and of real models take as long as all others together: `make test` has them, too.
+check: $(VENV)/.dev  ## Format, lint, types, imports, dependencies, and the quick tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry runner
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore tests/kill --ignore tests/engines --ignore tests/cli
 
 compare-harness:  ## Compare log-likelihoods with lm-evaluation-harness (optional; fetches it).
 	$(PYTHON) -m venv .cache/harness
