@@ -29,6 +29,7 @@ from runner.simulate.prompts import count_tokens, read_chat
 from runner.simulate.replies import Reply
 from runner.simulate.spoils import SPOILS
 from runner.simulate.variants import VARIANTS
+from runner.simulate.vectors import VECTOR_FAULTS
 
 DETAILS = FaultDetails(huge_bytes=4096, bomb_bytes=3_000_000)
 
@@ -51,7 +52,7 @@ def tolerant(found: Reply) -> Any:
 
 
 def test_every_kind_is_acted_out_in_exactly_one_place() -> None:
-    places = [FAILURES, VARIANTS, SPOILS, DELIVERIES]
+    places = [FAILURES, VARIANTS, SPOILS, VECTOR_FAULTS, DELIVERIES]
     assert Counter(kind for place in places for kind in place) == dict.fromkeys(KINDS, 1)
     assert MANNERS.keys() == DELIVERIES
     assert ANSWERLESS < KINDS

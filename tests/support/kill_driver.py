@@ -77,7 +77,7 @@ def _carry_out(job: Job) -> None:
     if job.segment_bytes is not None:
         groupcommit._SEGMENT_BYTES = job.segment_bytes  # small ones, so that sealing is met often
     if job.group_rows is not None:
-        sealing._GROUP_ROWS = job.group_rows
+        sealing._GROUP_FRAMES = job.group_rows
     if job.fail_sync_at is not None:
         setattr(durable, "sync_data", _failing_sync(job.fail_sync_at))  # noqa: B010 - a function is no variable to mypy
     if job.refuse:
