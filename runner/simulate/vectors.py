@@ -7,12 +7,13 @@ encoding, it is the same. Shapes: OpenAI API reference, "Create embeddings" and 
 from __future__ import annotations
 
 import base64
+import math
+import struct
+from array import array
 from dataclasses import dataclass, replace
 from hashlib import shake_256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import numpy as np
 
 from runner.simulate.prompts import InvalidRequestError, count_tokens, read_chat
 from runner.simulate.replies import ErrorBody
@@ -66,13 +67,12 @@ def read_vectors(body: Mapping[str, Any], digest: str) -> VectorRequest:
     return VectorRequest(replace(chat, prompt_tokens=tokens, max_tokens=1), inputs, dimensions, encoding == "base64")
 
 
-def vector_of(content: str | tuple[int, ...], dimensions: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the vector of an input, of length 1."""
+def vector_of(content: str | tuple[int, ...], dimensions: int) -> list[float]:
+    """Return the vector of an input, of length 1; each number is one that float32 holds."""
     text = content if isinstance(content, str) else "".join(f"<{token}>" for token in content)
-    digits = np.frombuffer(shake_256(text.encode("utf-8", "replace")).digest(2 * dimensions), "<i2")
-    vector = digits.astype(np.float64) + 0.5
-    unit: np.ndarray[Any, np.dtype[np.float32]] = (vector / np.sqrt((vector**2).sum())).astype(np.float32)
-    return unit
+    digits = array("h", shake_256(text.encode("utf-8", "replace")).digest(2 * dimensions))
+    length = math.sqrt(sum((digit + 0.5) ** 2 for digit in digits))
+    return array("f", [(digit + 0.5) / length for digit in digits]).tolist()
 
 
 def build_vectors(asked: VectorRequest, style: VectorStyle, answer: Answer) -> Answer:
@@ -103,11 +103,8 @@ def dress_vectors(asked: VectorRequest, style: VectorStyle, fault: str | None, a
     return body
 
 
-def _encoded(vector: np.ndarray[Any, np.dtype[np.float32]], *, as_base64: bool) -> str | list[float]:
-    if as_base64:
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-    numbers: list[float] = vector.astype(float).tolist()
-    return numbers
+def _encoded(vector: list[float], *, as_base64: bool) -> str | list[float]:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if as_base64 else vector
 
 
 def _inputs(given: Any) -> tuple[str | tuple[int, ...], ...]:
@@ -162,7 +159,7 @@ def _index_beyond(data: list[dict[str, Any]], place: int) -> None:
 
 def _wrong_length(data: list[dict[str, Any]], place: int) -> None:
     """Make one vector longer by a number."""
-    _change(data[place], lambda vector: np.append(vector, np.float32(0)))
+    _change(data[place], lambda vector: [*vector, 0.0])
 
 
 def _empty_vector(data: list[dict[str, Any]], place: int) -> None:
@@ -175,7 +172,7 @@ def _nan_vector(data: list[dict[str, Any]], place: int) -> None:
     if isinstance(data[place]["embedding"], list):
         data[place]["embedding"][:2] = [None, None]
         return
-    _change(data[place], lambda vector: np.append([np.nan, np.inf], vector[2:]))
+    _change(data[place], lambda vector: [math.nan, math.inf, *vector[2:]])
 
 
 def _broken_base64(data: list[dict[str, Any]], place: int) -> None:
@@ -198,10 +195,10 @@ VECTOR_FAULTS: Mapping[str, Callable[[list[dict[str, Any]], int], None]] = Mappi
 )
 
 
-def _change(entry: dict[str, Any], change: Callable[[Any], Any]) -> None:
+def _change(entry: dict[str, Any], change: Callable[[list[float]], list[float]]) -> None:
     found = entry["embedding"]
     if isinstance(found, str):
-        vector = np.frombuffer(base64.b64decode(found), "<f4")
-        entry["embedding"] = _encoded(change(vector).astype(np.float32), as_base64=True)
+        data = base64.b64decode(found)
+        entry["embedding"] = _encoded(change(list(struct.unpack(f"<{len(data) // 4}f", data))), as_base64=True)
     else:
-        entry["embedding"] = change(np.array(found)).tolist()
+        entry["embedding"] = change(found)

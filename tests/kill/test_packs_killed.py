@@ -72,7 +72,7 @@ def test_packs_killed_at_every_step(case: Case, server: Server) -> None:
     kept: dict[str, str] = {}
     with Driver() as driver:
         for point in POINTS:
-            job = Job(case.command, str(case.output), segment_bytes=60_000, crash_at=point)
+            job = Job(case.command, str(case.output), segment_bytes=60_000, group_rows=2, crash_at=point)
             assert driver.run(job) in {-9, 0, 3}, case.output.read_text()
             kept = checked(case, kept)
         assert driver.run(Job(case.command, str(case.output), segment_bytes=60_000)) == 3

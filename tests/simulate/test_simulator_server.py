@@ -289,5 +289,5 @@ async def test_a_taken_port_is_an_error_of_the_caller() -> None:
 
 
 def test_the_simulator_needs_no_data_libraries() -> None:
-    code = "import sys, runner.simulate; print({'pyarrow', 'pandas'} & sys.modules.keys())"
+    code = "import sys, runner.simulate; print({'pyarrow', 'pandas', 'numpy'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "set()\n"
