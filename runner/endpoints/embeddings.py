@@ -150,7 +150,8 @@ def _read_cut(body: bytes) -> tuple[Any, Vector] | None:
     In JSON a quote inside a text is escaped, so that the key with its quotes can be nothing else. What is left is
     parsed as JSON all the same, with a mark for each text: as many marks as entries means one in each, in that order.
     """
-    mark = _EMBEDDING.search(body, 0, _LARGE_BYTES)
+    # Of a few vectors the detour costs more than it saves.
+    mark = _EMBEDDING.search(body, 0, _LARGE_BYTES) if len(body) >= _LARGE_BYTES else None
     if mark is None:
         return None
     rest, texts, last, start = [], [], 0, mark.start()

@@ -101,7 +101,7 @@ async def _send(opened: OpenRun) -> SessionResult:
             say=options.say,
             catch_signals=options.catch_signals,
             omissions=opened.omissions,
-            packs=prepared.plan.packing is not None,
+            packs=prepared.plan.packing.limits if prepared.plan.packing else None,
             likelihood=likelihood,
             adapting=opened.adapting,
             remember=opened.remember,

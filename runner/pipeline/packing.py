@@ -26,6 +26,9 @@ MOST_INPUTS = 2_048
 MOST_TOKENS = 300_000
 # A body stays below nginx's default for what it lets through, 1 MiB, with all that stands around the inputs.
 MOST_BYTES = 1_000_000
+# An answer's vectors take far more than the inputs, and lie in memory more than once on their way. How much more, the
+# first answer shows.
+MOST_ANSWER_BYTES = 6 << 20
 # Packs that are being filled at the same time, where bodies differ by more than their inputs.
 _MOST_OPEN = 32
 # Bytes of a token, so that the estimate is rather too high: of plain English, and of everything else.
@@ -34,11 +37,16 @@ _ASCII_BYTES, _OTHER_BYTES = 3, 2
 
 @dataclass(frozen=True, slots=True)
 class PackLimits:
-    """The most of a pack; a single input beyond them is a pack of its own. Tokens are estimates."""
+    """The most of a pack; a single input beyond them is a pack of its own. Tokens are estimates.
+
+    `answer_bytes` is how large an answer may get before the packs get smaller, null where the config says how many
+    inputs there are in a pack.
+    """
 
     inputs: int = MOST_INPUTS
     tokens: int = MOST_TOKENS
     size_bytes: int = MOST_BYTES
+    answer_bytes: int | None = None
 
 
 @value
@@ -65,6 +73,7 @@ def limits_of(config: RunConfig, endpoint: Endpoint) -> PackLimits | None:
     # One stream holds one answer.
     if packable is None or config.request.stream:
         return None
+    most_answer = MOST_ANSWER_BYTES if size == "auto" else None
     if size == "auto":
         size = MOST_INPUTS if packable.by_default else 1
     if size == 1 and packable.encoding is None:
@@ -72,7 +81,7 @@ def limits_of(config: RunConfig, endpoint: Endpoint) -> PackLimits | None:
     # A pack beyond what the server permits in a minute would never be let through.
     per_minute = config.limits.tokens_per_minute
     tokens = MOST_TOKENS if per_minute is None else max(1, min(MOST_TOKENS, int(per_minute)))
-    return PackLimits(size, tokens)
+    return PackLimits(size, tokens, answer_bytes=most_answer)
 
 
 @dataclass(slots=True)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from runner.pipeline.adapting import Adapting, Lesson
     from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.omissions import OmissionWatch
+    from runner.pipeline.packing import PackLimits
     from runner.pipeline.rows import Price
     from runner.pipeline.sealing import Sealing
     from runner.progress import Display
@@ -79,7 +80,7 @@ _SCOUTING_S = 2.0
 class SessionPlan:
     """Everything one session works with. `cases` is how many are left, `already_done` how many earlier sessions did.
 
-    `packs` says that a request may hold several samples.
+    `packs` is set where a request may hold several samples.
     `remember` writes down what `adapting` has learnt; it is called in a thread.
     """
 
@@ -104,7 +105,7 @@ class SessionPlan:
     say: Callable[[str], None]
     catch_signals: bool
     omissions: OmissionWatch | None = None
-    packs: bool = False
+    packs: PackLimits | None = None
     likelihood: LikelihoodSender | None = None
     adapting: Adapting | None = None
     remember: Callable[[], None] = lambda: None
@@ -151,7 +152,7 @@ class _Session:
         self.control = Control()
         self.counters = Counters()
         self.backlog = Backlog(bound=2 * plan.slots)
-        self.splitter = Splitter() if plan.packs else None
+        self.splitter = None if plan.packs is None else Splitter(answer_bytes=plan.packs.answer_bytes)
         self._holding: set[Family] = set()
         self._learning = anyio.Lock()
         self._scouted = anyio.Event()
@@ -185,7 +186,7 @@ class _Session:
 
     async def _send_all(self) -> None:
         # A pack is large: those that wait for a slot are few.
-        ahead = _PACKS_AHEAD if self.plan.packs else self.plan.slots
+        ahead = self.plan.slots if self.plan.packs is None else _PACKS_AHEAD
         todo, rows = anyio.create_memory_object_stream[Pending](ahead)
         with contextlib.ExitStack() as ends:  # a task that is cancelled before it began closes nothing itself
             writing = [ends.enter_context(todo.clone()) for _ in range(2)]
@@ -334,7 +335,7 @@ class _Session:
         if plan.adapting is not None and plan.adapting.watches(request):
             await self._learn_from_answer(plan.adapting, pending, outcome)
         if self.splitter is not None:
-            self._note_pack(self.splitter, pending)
+            self._note_pack(self.splitter, pending, len(outcome.response.body) if outcome.response else 0)
         await self._end(pending, outcome, attempt)
         if pending.family is not None:
             await self._leave(pending.family)
@@ -477,10 +478,10 @@ class _Session:
             self.backlog.spread([pending.part(request) for request in others], taken=1)
         return pending
 
-    def _note_pack(self, splitter: Splitter, pending: Pending) -> None:
+    def _note_pack(self, splitter: Splitter, pending: Pending, size_bytes: int) -> None:
         """Learn from an answer; where it shows that something is answered, what was held goes on in halves."""
         unknown = splitter.encoding is Encoding.UNKNOWN
-        splitter.note_answer(pending.request, tried_without=pending.whole is not None)
+        splitter.note_answer(pending.request, size_bytes, tried_without=pending.whole is not None)
         if unknown and splitter.encoding is Encoding.REFUSED:
             self.plan.on_event("encoding refused", {"message": "the answers are asked for as lists of numbers"})
         family = pending.family

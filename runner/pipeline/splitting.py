@@ -53,6 +53,10 @@ _MOST_UNMENDED = 48
 _TRIALS, _SINGLE_TRIALS = 2, _SCOUTS
 
 
+# Answers may be large for other reasons than the number of inputs: packs never get smaller than this for their sake.
+_LEAST_FITTING = 256
+
+
 class Encoding(Enum):
     """What is known of the encoding that is asked for by default."""
 
@@ -108,11 +112,15 @@ class Verdict:
 
 @dataclass(slots=True)
 class Splitter:
-    """What a session has learnt of the packs that its server takes; null limits are not known to be there."""
+    """What a session has learnt of the packs that its server takes; null limits are not known to be there.
+
+    `answer_bytes` is how large answers may be: where one is larger, the packs that follow hold fewer inputs.
+    """
 
     encoding: Encoding = Encoding.UNKNOWN
     most_inputs: int | None = None
     most_bytes: int | None = None
+    answer_bytes: int | None = None
 
     def fit(self, request: Request) -> list[Request]:
         """Return what is to be sent in place of a request by all that is known now."""
@@ -126,8 +134,11 @@ class Splitter:
         bounds = [count * part // parts for part in range(parts + 1)]
         return take_apart(request, [end - start for start, end in itertools.pairwise(bounds)])
 
-    def note_answer(self, request: Request, *, tried_without: bool) -> None:
+    def note_answer(self, request: Request, size_bytes: int, *, tried_without: bool) -> None:
         """Learn from an answer, perhaps to a request that was tried without the encoding it had asked for."""
+        if self.answer_bytes is not None and size_bytes > self.answer_bytes:
+            fitting = max(_LEAST_FITTING, len(request.cases) * self.answer_bytes // size_bytes)
+            self.most_inputs = min(fitting, self.most_inputs or fitting)
         if self.encoding is Encoding.UNKNOWN and request.wrapping is not None:
             if request.wrapping.plain is not None:
                 self.encoding = Encoding.ACCEPTED

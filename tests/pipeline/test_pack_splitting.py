@@ -81,7 +81,7 @@ class Rehearsal:
             self.sent += 1
             error = self.answer(request)
             if error is None:
-                self.splitter.note_answer(request, tried_without=original is not None)
+                self.splitter.note_answer(request, 100 * len(request.cases), tried_without=original is not None)
                 self.answered += texts_of(request)
                 if family:
                     family.note_answer(request)
@@ -235,3 +235,19 @@ def test_an_encoding_that_was_answered_is_not_suspected() -> None:
     one.sent = 0
     one.run(pack_of(TEXTS, AROUND))
     assert (one.sent, one.splitter.encoding) == (23, Encoding.ACCEPTED)
+
+
+def test_large_answers_make_packs_smaller() -> None:
+    one = Rehearsal(lambda _: None, Splitter(answer_bytes=51_200))  # of 100 bytes for each input
+    one.run(pack_of(TEXTS))
+    assert (one.sent, one.splitter.most_inputs) == (1, 512)
+    one.run(pack_of(TEXTS))
+    assert (one.sent, one.splitter.most_inputs, len(one.answered)) == (5, 512, 4096)
+
+
+def test_an_answer_that_is_always_large_does_not_make_packs_ever_smaller() -> None:
+    splitter = Splitter(answer_bytes=1000)
+    for _ in range(20):
+        (request, *_) = splitter.fit(pack_of(TEXTS))
+        splitter.note_answer(request, 10**8, tried_without=False)
+    assert splitter.most_inputs == 256

@@ -16,6 +16,7 @@ from runner.pipeline.cases import PackedCases
 from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader
 from runner.pipeline.loose import LooseBuilder
 from runner.pipeline.packing import (
+    MOST_ANSWER_BYTES,
     Loose,
     Packer,
     PackLimits,
@@ -278,7 +279,7 @@ def test_a_batch_of_rows_is_built_at_once_where_that_is_possible(tmp_path: Path)
 @pytest.mark.parametrize(
     ("request_", "limits"),
     [
-        ({"endpoint": "embeddings"}, PackLimits()),
+        ({"endpoint": "embeddings"}, PackLimits(answer_bytes=MOST_ANSWER_BYTES)),
         ({"endpoint": "embeddings", "batch_size": 1}, PackLimits(inputs=1)),
         ({"endpoint": "embeddings", "batch_size": 9}, PackLimits(inputs=9)),
         ({"endpoint": "completions"}, None),
