@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     Find = Callable[[Any], Any]
 
-_MAX_INT64 = 2**63 - 1
-
 
 def nothing(_: Any) -> None:
     """Find nothing in any value."""
@@ -60,23 +58,6 @@ def as_line(value: Any) -> str:
         return ""
     text = describe(value, 4096)
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
-
-
-def as_seconds(value: Any) -> int | None:
-    """Return seconds since 1970; null for what is no such time."""
-    return int(value) if type(value) in {int, float} and 0 < value < 2**33 else None
-
-
-def as_count(value: Any, name: str, notes: list[str]) -> int | None:
-    """Return a count of tokens; null for what is none, with a note."""
-    if value is None:
-        return None
-    if type(value) is int and 0 <= value <= _MAX_INT64:
-        return value
-    if isinstance(value, float) and value.is_integer() and 0 <= value <= 2**53:
-        return int(value)
-    notes.append(f"usage.{name} is not a count")
-    return None
 
 
 def as_number(value: Any) -> float | None:

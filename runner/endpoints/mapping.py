@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.endpoints.found import as_count, as_refusal, as_seconds, as_text, as_word, find_in
+from runner.endpoints.answers import seconds_or_none
+from runner.endpoints.found import as_refusal, as_text, as_word, find_in
 from runner.endpoints.mapped_errors import ErrorReader
 from runner.endpoints.mapped_lists import LogprobReader, RetrievedReader
 from runner.endpoints.tree import is_true
+from runner.endpoints.usage import as_count
 from runner.errors import MissingChoiceError, NoChoicesError, ServerError, kind_of
 from runner.jsontext import describe, dumps, loads
 from runner.records import Output, Parsed, Usage
@@ -95,7 +97,7 @@ class _Reader:
             usage=self.usage.read(value, notes),
             served_model=as_word(self.of_body["model"](value)),
             response_id=as_word(self.of_body["id"](value)),
-            created=as_seconds(self.of_body["created"](value)),
+            created=seconds_or_none(self.of_body["created"](value)),
             system_fingerprint=as_word(self.of_body["system_fingerprint"](value)),
             service_tier=as_word(self.of_body["service_tier"](value)),
             notes=tuple(notes),

@@ -53,10 +53,8 @@ def _read_counts(usage: dict[str, Any], notes: list[str], raw: str | None) -> Us
     )
 
 
-def _count(holder: Any, name: str, notes: list[str]) -> int | None:
-    if not isinstance(holder, dict):
-        return None
-    value = holder.get(name)
+def as_count(value: Any, name: str, notes: list[str]) -> int | None:
+    """Return a count of tokens; null for what is none, with a note."""
     if value is None:
         return None
     if type(value) is int and 0 <= value <= _MAX_INT64:
@@ -65,3 +63,7 @@ def _count(holder: Any, name: str, notes: list[str]) -> int | None:
         return int(value)
     notes.append(f"usage.{name} is not a count")
     return None
+
+
+def _count(holder: Any, name: str, notes: list[str]) -> int | None:
+    return as_count(holder.get(name), name, notes) if isinstance(holder, dict) else None
