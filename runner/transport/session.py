@@ -25,6 +25,7 @@ from runner.jsontext import scrub
 from runner.records import Response
 from runner.redaction import Redactor
 from runner.transport.auth import BEARER, auth_headers, auth_query, query_of, secrets_of
+from runner.transport.reuse import Reuse, supported
 from runner.transport.streaming import HEADERS, Body, Clock, Received, note_connected, note_connecting, timed
 from runner.transport.translate import Timeouts, closed_without_answer, translate
 from runner.transport.upload import Sending
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
     from runner.transport.auth import Auth
+    from runner.transport.reuse import Answer
     from runner.transport.streaming import StreamWatcher
     from runner.transport.upload import Upload
 
@@ -73,10 +75,17 @@ class TransportOptions:
 class Transport:
     """Sends requests to one server. Every error is a RequestError whose message holds neither key nor URL query."""
 
-    def __init__(self, session: aiohttp.ClientSession, options: TransportOptions, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        options: TransportOptions,
+        redactor: Redactor,
+        reuse: Reuse | None = None,
+    ) -> None:
         self._session = session
         self._options = options
         self._redactor = redactor
+        self._reuse = reuse if options.method == "POST" else None
         self._urls: dict[str, URL] = {}
 
     async def post(self, path: str, body: bytes) -> Response:
@@ -85,6 +94,10 @@ class Transport:
         Raises ConnectError, DisconnectError, RequestTimeoutError, BodyTooLargeError; and StaleConnectionError where a
         kept-alive connection closed before a byte of answer, which shows only when the next POST is written to it.
         """
+        if self._reuse is not None:
+            response = await self._post_again(self._reuse, path, body)
+            if response is not None:
+                return response
         return await self._send(self._options.method, path, body)
 
     async def get(self, path: str) -> Response:
@@ -131,6 +144,31 @@ class Transport:
             _fresh.reset(fresh)
             if answer is not None:
                 answer.release()  # closes the connection unless all of the body was read
+        return self._response(answer, content, started_at, begun)
+
+    async def _post_again(self, reuse: Reuse, path: str, body: bytes) -> Response | None:
+        """Send a POST over a connection that is open; null, and nothing sent, where that needs a new one."""
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = self._url(path)
+        started_at = time.time()
+        begun = time.perf_counter()
+        answer: Answer | None = None
+        try:
+            answer = await reuse.post(url, body)
+            if answer is None:
+                return None
+            content = await self._read(answer)
+        except _FAILURES as error:
+            raise self._problem(error, url, answered=answer is not None) from error
+        finally:
+            if answer is not None:
+                answer.close()
+        return self._response(answer, content, started_at, begun)
+
+    def _response(
+        self, answer: aiohttp.ClientResponse | Answer, content: bytes, started_at: float, begun: float
+    ) -> Response:
         return Response(
             http_status=answer.status,
             headers=self._kept(answer.raw_headers),
@@ -192,12 +230,13 @@ class Transport:
             return StaleConnectionError(f"{where}: the server closed the kept-alive connection without an answer")
         return translate(error, where, self._options.timeouts, self._redactor)
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, answer: aiohttp.ClientResponse | Answer) -> bytes:
         cap = self._options.max_body_bytes
-        length = answer.content_length
+        stated = answer.headers.get("Content-Length")
+        length = int(stated) if stated and stated.isdecimal() else None
         plain = "Content-Encoding" not in answer.headers
         if length is not None and length <= cap and plain:
-            return await answer.read()
+            return await answer.content.read()
         if plain and length is not None:
             raise _too_large(cap)
         blocks, size = [], 0
@@ -247,9 +286,12 @@ async def open_transport(options: TransportOptions, redactor: Redactor | None = 
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=timeouts.total, sock_connect=timeouts.connect),
     )
+    reuse = Reuse(session, timeouts.total) if supported() else None
     try:
-        yield Transport(session, options, redactor)
+        yield Transport(session, options, redactor, reuse)
     finally:
+        if reuse is not None:
+            reuse.close()
         await asyncio.shield(session.close())
 
 

@@ -1,0 +1,174 @@
+"""Owns the short way of a small POST: over a connection that is open already, past aiohttp's session.
+
+The session does much for each request that a run of a million alike has no use for: it merges headers, looks for
+cookies, proxies and redirects, starts a timer, and writes the body in a task of its own. Here the head of a request is
+made once for each URL, a request is one write, and one timer serves all requests under way. Connection, parser and
+pool are aiohttp's own, and whatever is not plain (a new connection, a large body) goes the session's way.
+
+Relies on parts of aiohttp that it does not promise, so only for the versions this was tested with: `supported` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.helpers import TimerNoop
+from aiohttp.http import HttpProcessingError
+from aiohttp.http_writer import _serialize_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.streams import StreamReader
+    from multidict import CIMultiDictProxy
+    from yarl import URL
+
+_TESTED = "3.14."
+# Above this a socket may take the body in pieces, and somebody has to wait for it.
+_MOST_BODY_BYTES = 32 * 1024
+_CONTINUE, _OK = 100, 200
+_SWITCHING = 101
+_NO_TIMER = TimerNoop()
+
+
+def supported() -> bool:
+    """Say whether this aiohttp is one that the short way is known to work with."""
+    return aiohttp.__version__.startswith(_TESTED)
+
+
+@dataclass(slots=True)
+class Answer:
+    """The head of an answer, and its body as a stream. `close` ends it, whatever was read."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    raw_headers: Sequence[tuple[bytes, bytes]]
+    content: StreamReader
+    _connection: Connection
+    _deadlines: _Deadlines
+
+    def close(self) -> None:
+        """Give the connection back; it is closed unless all of the body was read."""
+        connection = self._connection
+        protocol = connection.protocol
+        if protocol is not None:
+            self._deadlines.drop(protocol)
+        connection.release()
+
+
+class Reuse:
+    """Sends over idle connections of one session. `total_s` bounds each request from its sending to its last byte."""
+
+    def __init__(self, session: aiohttp.ClientSession, total_s: float) -> None:
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._heads: dict[URL, tuple[ConnectionKey, bytes]] = {}
+        self._deadlines = _Deadlines(self._loop, total_s)
+
+    async def post(self, url: URL, body: bytes) -> Answer | None:
+        """Send a POST and return the head of its answer; null, and nothing sent, where that needs the session.
+
+        Raises what aiohttp raises, and TimeoutError, here or later where the body is read.
+        """
+        if len(body) > _MOST_BODY_BYTES:
+            return None
+        key, head = self._heads.get(url) or self._head(url)
+        connector = self._session.connector
+        connection = None if connector is None else await connector._get(key, [])  # noqa: SLF001 - see above
+        if connection is None:
+            return None
+        try:
+            return await self._exchange(connection, url, b"%b%d\r\n\r\n%b" % (head, len(body), body))
+        except BaseException:
+            if connection.protocol is not None:
+                self._deadlines.drop(connection.protocol)
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Stop the timer."""
+        self._deadlines.close()
+
+    async def _exchange(self, connection: Connection, url: URL, request: bytes) -> Answer:
+        protocol = cast("ResponseHandler", connection.protocol)
+        protocol.set_response_params(timer=_NO_TIMER, read_until_eof=True)
+        wire = protocol.transport
+        if wire is None or wire.is_closing():
+            raise aiohttp.ServerDisconnectedError
+        self._deadlines.begin(protocol)
+        wire.write(request)
+        try:
+            message, content = await protocol.read()
+            while _CONTINUE <= message.code < _OK and message.code != _SWITCHING:
+                message, content = await protocol.read()
+        except HttpProcessingError as error:
+            made = self._request(url)
+            raise aiohttp.ClientResponseError(
+                made.request_info, (), status=error.code, message=error.message
+            ) from error
+        self._deadlines.reading(protocol, content)
+        return Answer(message.code, message.headers, message.raw_headers, content, connection, self._deadlines)
+
+    def _head(self, url: URL) -> tuple[ConnectionKey, bytes]:
+        request = self._request(url)
+        headers = request.headers.copy()
+        headers.popall(hdrs.CONTENT_LENGTH, None)
+        lines = _serialize_headers(f"POST {url.raw_path_qs} HTTP/1.1", headers)
+        made = (request.connection_key, lines.removesuffix(b"\r\n") + b"Content-Length: ")
+        self._heads[url] = made
+        return made
+
+    def _request(self, url: URL) -> aiohttp.ClientRequest:
+        """Return a request as the session makes it, for its headers and its place in the pool."""
+        return aiohttp.ClientRequest(
+            "POST", url, headers=self._session.headers, data=b"{}", loop=self._loop, session=self._session
+        )
+
+
+class _Deadlines:
+    """The deadlines of all requests under way, by connection. They come in order, since each has the same time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, total_s: float) -> None:
+        self._loop = loop
+        self._total_s = total_s
+        self._due: dict[ResponseHandler, tuple[float, StreamReader | None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, protocol: ResponseHandler) -> None:
+        at = self._loop.time() + self._total_s
+        self._due[protocol] = (at, None)
+        if self._timer is None:
+            self._timer = self._loop.call_at(at, self._expire)
+
+    def reading(self, protocol: ResponseHandler, content: StreamReader) -> None:
+        due = self._due.get(protocol)
+        if due is None:  # it came in the instant in which it was too late
+            raise TimeoutError
+        self._due[protocol] = (due[0], content)
+
+    def drop(self, protocol: ResponseHandler) -> None:
+        self._due.pop(protocol, None)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expire(self) -> None:
+        """Wake who waits for an answer that is too late, and set the timer for the next."""
+        self._timer = None
+        for protocol, (at, content) in list(self._due.items()):
+            if at > self._loop.time():
+                self._timer = self._loop.call_at(at, self._expire)
+                return
+            self.drop(protocol)
+            late = TimeoutError()
+            protocol.set_exception(late)
+            if content is not None:
+                content.set_exception(late)

@@ -1,0 +1,227 @@
+"""Owns the short way over a connection that is open: it must come to what the session's way comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+import anyio
+import pytest
+
+from runner.errors import RequestError
+from runner.transport import Timeouts, open_transport
+from runner.transport.reuse import Reuse, supported
+from tests.transport.test_transport_wire import KEY, PATH, body, peer, read_request, to, whole
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from runner.transport import Transport
+
+    Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+NO_END = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+CUT_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n200\r\n{"
+SMALL_GZIP = gzip.compress(b"[]")
+BOMB = gzip.compress(b" " * (8 << 20))
+CAP = 1 << 20
+
+WHOLE = {
+    "plain": whole(b'{"a": 1}'),
+    "chunked": CHUNKED,
+    "compressed": whole(SMALL_GZIP, "Content-Encoding: gzip\r\n"),
+    "of another status": b"HTTP/1.1 429 Too Many\r\nContent-Length: 2\r\nRetry-After: 1\r\n\r\n{}",
+    "without a body": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "after a hint": b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + whole(b"{}"),
+    "with the key in it": whole(b'"' + KEY.encode() + b'"', f"X-Request-Id: {KEY}\r\n"),
+    "until the end of the connection": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}",
+    "a redirect": b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
+}
+BROKEN = {
+    "cut body": NO_END,
+    "cut chunks": CUT_CHUNKS,
+    "cut head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "no HTTP": b"SMTP ready\r\n\r\n",
+    "header too long": whole(b"{}", f"X-Long: {'x' * 9000}\r\n"),
+    "too large, stated": f"HTTP/1.1 200 OK\r\nContent-Length: {CAP + 1}\r\n\r\n".encode(),
+    "too large, unpacked": whole(BOMB, "Content-Encoding: gzip\r\n"),
+}
+
+
+def scripted(*replies: bytes | None, heads: list[bytes] | None = None) -> Answer:
+    """Answer the requests of one connection one after the other; null never answers. Then it is closed."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for reply in replies:
+            head, _ = await read_request(reader)
+            if heads is not None:
+                heads.append(head)
+            if reply is None:
+                await asyncio.sleep(60)
+            writer.write(reply or b"")
+            await writer.drain()
+
+    return answer
+
+
+@asynccontextmanager
+async def opened(answer: Answer, **changes: object) -> AsyncIterator[Transport]:
+    async with peer(answer) as base_url, open_transport(to(base_url, api_key=KEY, **changes)) as transport:
+        yield transport
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Say of each POST whether it went over a connection that was open."""
+    found: list[bool] = []
+    post = Reuse.post
+
+    async def noted(self: Reuse, url: object, content: bytes) -> object:
+        try:
+            answer = await post(self, url, content)  # type: ignore[arg-type] # passed on
+        except BaseException:
+            found.append(True)
+            raise
+        found.append(answer is not None)
+        return answer
+
+    monkeypatch.setattr(Reuse, "post", noted)
+    return found
+
+
+def test_the_installed_aiohttp_is_one_it_was_tested_with() -> None:
+    assert supported()
+
+
+@pytest.mark.asyncio
+async def test_every_request_has_the_same_head(used: list[bool]) -> None:
+    heads: list[bytes] = []
+    answers = [whole(b"{}")] * 3
+    async with opened(scripted(*answers, heads=heads), headers={"X-Team": "t"}) as transport:
+        for _ in answers:
+            await transport.post(PATH, body())
+        assert used == [False, True, True]
+    assert heads[0] == heads[1] == heads[2]
+    assert f"Authorization: Bearer {KEY}\r\n".encode() in heads[1]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("reply", WHOLE.values(), ids=WHOLE)
+async def test_an_answer_is_the_same_both_ways(reply: bytes, used: list[bool]) -> None:
+    async with opened(scripted(reply)) as transport:
+        first = await transport.post(PATH, body())
+    async with opened(scripted(whole(b"{}"), reply)) as transport:
+        await transport.post(PATH, body())
+        second = await transport.post(PATH, body())
+    assert used == [False, False, True]
+    assert (second.http_status, second.headers, second.body) == (first.http_status, first.headers, first.body)
+    assert second.latency_s > 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN)
+async def test_a_failure_is_the_same_both_ways(reply: bytes, used: list[bool]) -> None:
+    caught: list[RequestError] = []
+    for script in (scripted(reply), scripted(whole(b"{}"), reply)):
+        async with opened(script, max_body_bytes=CAP) as transport:
+            if caught:
+                await transport.post(PATH, body())
+            with pytest.raises(RequestError) as error:
+                await transport.post(PATH, body())
+            caught.append(error.value)
+            idle = transport._session.connector._conns  # type: ignore[union-attr]
+            assert not idle
+    assert used == [False, False, True]
+    first, second = caught
+    assert type(second) is type(first)
+    assert second.message.partition("/v1")[2] == first.message.partition("/v1")[2]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("reply", [None, NO_END + b" " * 50], ids=["nothing", "part of the body"])
+async def test_an_answer_that_does_not_end_is_given_up(reply: bytes | None, used: list[bool]) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(whole(b"{}"))
+        await read_request(reader)
+        writer.write(reply or b"")
+        await asyncio.sleep(60)
+
+    async with opened(answer, timeouts=Timeouts(connect=5, total=0.2)) as transport:
+        await transport.post(PATH, body())
+        with pytest.raises(RequestError, match=r"no complete answer within 0\.2 s"):
+            await transport.post(PATH, body())
+    assert used == [False, True]
+
+
+@pytest.mark.asyncio
+async def test_each_request_has_its_own_deadline() -> None:
+    """The timer of the first serves the others, and what ended in time is left alone."""
+    slow = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, content = await read_request(reader)
+            if b"slow" in content:
+                await slow.wait()
+            writer.write(whole(content))
+
+    async with opened(answer, timeouts=Timeouts(connect=5, total=0.3)) as transport:
+        async with anyio.create_task_group() as group:  # two connections, both idle afterwards
+            for _ in range(2):
+                group.start_soon(transport.post, PATH, body())
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+
+                async def late() -> None:
+                    with pytest.raises(RequestError, match="no complete answer"):
+                        await transport.post(PATH, body("slow"))
+                    scope.cancel()
+
+                group.start_soon(late)
+                while True:
+                    assert (await transport.post(PATH, body("quick"))).http_status == 200
+        slow.set()
+        assert (await transport.post(PATH, body("slow"))).body == body("slow")
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_is_cancelled_closes_its_connection() -> None:
+    begun = asyncio.Event()
+    closed = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(whole(b"{}"))
+        await read_request(reader)
+        begun.set()
+        assert await reader.read() == b""
+        closed.set()
+
+    async with opened(answer) as transport:
+        await transport.post(PATH, body())
+        async with anyio.create_task_group() as group:
+            group.start_soon(transport.post, PATH, body())
+            await begun.wait()
+            group.cancel_scope.cancel()
+        with anyio.fail_after(5):
+            await closed.wait()
+
+
+@pytest.mark.asyncio
+async def test_a_large_body_and_another_version_go_the_sessions_way(
+    used: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(scripted(whole(b"{}"), whole(b"[]"))) as transport:
+        await transport.post(PATH, body())
+        assert (await transport.post(PATH, body("x" * 100_000))).body == b"[]"
+    assert used == [False, False]
+    monkeypatch.setattr(aiohttp, "__version__", "3.99.0")
+    async with opened(scripted(whole(b"{}"), whole(b"[]"))) as transport:
+        for expected in (b"{}", b"[]"):
+            assert (await transport.post(PATH, body())).body == expected
+    assert used == [False, False]
