@@ -103,12 +103,19 @@ def leave_segments(case: Case, driver: Driver) -> None:
 
 
 def fail_some(case: Case, driver: Driver) -> None:
-    """Leave failed rows in several parts, which a healthy server will now answer."""
+    """Leave failed rows in several parts, which a healthy server will now answer.
+
+    One after the other: rows that end together are in one group, and a fast client has them all in one segment.
+    """
+    config = case.config.read_text()
+    case.config.write_text(config.replace(f'"max_in_flight":{MAX_IN_FLIGHT}', '"max_in_flight":1'))
+    assert case.config.read_text() != config
     rows = rows_of(case)
     for row in rows[::6]:
         row["prompt"] += " [[fault:500*1]]"
     case.write_rows(rows)
     assert driver.run(job(case)) == 3
+    case.config.write_text(config)
 
 
 def edit(case: Case, driver: Driver) -> None:

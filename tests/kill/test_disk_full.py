@@ -106,6 +106,8 @@ def test_a_failed_sync_stops_the_run_and_is_never_tried_again(case: Case, server
 def test_a_file_that_cannot_be_made_in_the_middle_stops_the_run_and_it_continues(
     name: str, case: Case, server: Server, driver: Driver
 ) -> None:
+    # At a pace that leaves rows unsent when the sealing of the first segments, beside them, meets the refusal.
+    case.write_config(server, limits={"max_in_flight": MAX_IN_FLIGHT, "requests_per_minute": 3_000})
     assert driver.run(job(case, refuse=name, segment_bytes=20_000)) == STORAGE, case.output.read_text()
     assert name in case.output.read_text()
     assert_continues(case, server, driver, assert_stopped_cleanly(case, server))
