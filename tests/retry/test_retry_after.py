@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner.retry.retry_after import MAX_RETRY_AFTER_S, rate_limit_reset_s, retry_after_s, wait_s_from_text
+from runner.durations import MAX_WAIT_S, wait_s_from_text
+from runner.retry.retry_after import rate_limit_reset_s, retry_after_s
 
 NOW = datetime(2026, 11, 22, 1, 45, tzinfo=UTC)
 
@@ -18,8 +19,8 @@ NOW = datetime(2026, 11, 22, 1, 45, tzinfo=UTC)
         ("3", 3.0),
         (" 1.5 ", 1.5),
         ("2.", 2.0),
-        ("1000000000", MAX_RETRY_AFTER_S),
-        ("9" * 99, MAX_RETRY_AFTER_S),
+        ("1000000000", MAX_WAIT_S),
+        ("9" * 99, MAX_WAIT_S),
         ("12ms", 0.012),
         ("1s", 1.0),
         ("1.5s", 1.5),
@@ -30,7 +31,7 @@ NOW = datetime(2026, 11, 22, 1, 45, tzinfo=UTC)
         ("250\u00b5s", 0.00025),
         ("250\u03bcs", 0.00025),
         ("100ns", 1e-7),
-        ("999h", MAX_RETRY_AFTER_S),
+        ("999h", MAX_WAIT_S),
         ("Sun, 22 Nov 2026 01:46:30 GMT", 90.0),
         ("Sunday, 22-Nov-26 01:46:30 GMT", 90.0),
         ("Sun, 22 Nov 2026 01:46:30 -0000", 90.0),
@@ -38,7 +39,7 @@ NOW = datetime(2026, 11, 22, 1, 45, tzinfo=UTC)
         ("2026-11-22T01:45:30Z", 30.0),
         ("2026-11-22T01:45:30.250Z", 30.25),
         ("2026-11-22T02:45:30+01:00", 30.0),
-        ("2030-01-01T00:00:00Z", MAX_RETRY_AFTER_S),
+        ("2030-01-01T00:00:00Z", MAX_WAIT_S),
         ("2026-11-22T01:44:00Z", 0.0),
     ],
 )
@@ -131,10 +132,10 @@ def test_no_header_value_raises_and_every_wait_is_bounded(text: str) -> None:
     headers = {"retry-after": text, "retry-after-ms": text}
     headers |= reset("requests", "0", text) | reset("tokens", text, text)
     for seconds in (retry_after_s(headers, now=NOW), rate_limit_reset_s(headers, now=NOW)):
-        assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER_S
+        assert seconds is None or 0.0 <= seconds <= MAX_WAIT_S
 
 
-@given(st.floats(0, MAX_RETRY_AFTER_S))
+@given(st.floats(0, MAX_WAIT_S))
 def test_plain_seconds_are_read_back(seconds: float) -> None:
     assert retry_after_s({"retry-after": f"{seconds:.9f}"}, now=NOW) == pytest.approx(seconds, abs=1e-9)
 
