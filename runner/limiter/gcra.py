@@ -39,6 +39,20 @@ class Gcra:
         """Charge `cost` at `now`, whether or not it conforms: what the bucket does not hold becomes debt."""
         self._full_at = max(self._full_at, now) + cost * self._unit_s
 
+    def change(self, per_minute: float, *, burst_s: float) -> None:
+        """Refill at another rate from now on; what is missing takes as long to refill as before."""
+        self.per_minute = per_minute
+        self._unit_s = 60.0 / per_minute
+        self._bucket_s = max(self._unit_s, burst_s)
+
+    def level(self, now: float) -> float:
+        """Return how many units are in the bucket; below zero is a debt."""
+        return (self._bucket_s - max(0.0, self._full_at - now)) / self._unit_s
+
+    def set_level(self, now: float, units: float) -> None:
+        """Let the bucket hold so many units now, or as many as fit."""
+        self._full_at = now + max(0.0, self._bucket_s - units * self._unit_s)
+
     def give(self, cost: float) -> None:
         """Refund `cost`. What would overfill the bucket is lost: the next take counts from its own time at least."""
         self._full_at -= cost * self._unit_s

@@ -78,7 +78,7 @@ class Governor:
             return math.inf
         passed = now - self._since
         if self._ramping:
-            rate = self._base * 2.0 ** min(passed / _DOUBLING_S, 30.0)
+            rate = self._base * math.pow(2.0, min(passed / _DOUBLING_S, 30.0))
         else:
             rate = self._base * (1.0 + _RISE * (math.exp(min(passed / _TAU_S, 30.0)) - 1.0))
         self._turn(now)
@@ -90,6 +90,11 @@ class Governor:
         if self._ramping and rate >= _UNLIMITED_PER_S:
             self._base = math.inf
         return rate
+
+    def end_ramp(self) -> None:
+        """Stop starting slowly, since the limit is known by other means; refusals still count."""
+        if self._ramping:
+            self._ramping, self._base = False, math.inf
 
     def sent(self, now: float) -> int:
         """Count one unit as sent; its number goes with it, for `refused`."""

@@ -58,7 +58,7 @@ _FAMILIES: tuple[tuple[Unit, str, str, str], ...] = (
         for unit, name in ((Unit.REQUESTS, "requests"), (Unit.TOKENS, "tokens"))
     ),
     *(
-        (unit, *(_ANTHROPIC.format(name, what) for what in ("limit", "remaining", "reset")))
+        (unit, _ANTHROPIC.format(name, "limit"), _ANTHROPIC.format(name, "remaining"), _ANTHROPIC.format(name, "reset"))
         for unit, name in (
             (Unit.REQUESTS, "requests"),
             (Unit.TOKENS, "tokens"),

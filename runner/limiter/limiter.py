@@ -1,8 +1,9 @@
-"""Owns when a request may be sent: requests and tokens per minute, freezes, and the queue of those who wait.
+"""Owns when a request may be sent to one server, and what is learnt from how it ended.
 
-One `Limiter` stands for one server and one key. Everything it decides is decided in `_admit_or_wait`, which is
-synchronous and knows no task; the async part only keeps the queue and sleeps. To give each server of a pool its own
-limits, make one each; limits learnt from headers only have to replace the gates.
+Limits are of three kinds, and a request goes when all of them let it: rates that the config or the server's headers
+state (`allowance`), a rate that is read off refusals (`governor`), and how many may be under way (`concurrency`). What
+is charged is charged for all limits or for none, in the order in which requests came. Everything decided is decided in
+`_admit_or_wait`, which is synchronous and knows no task; the async part only keeps the queue and sleeps.
 """
 
 from __future__ import annotations
@@ -12,45 +13,76 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import anyio
 
+from runner.limiter.allowance import BURST_S, Allowance
+from runner.limiter.concurrency import Concurrency
 from runner.limiter.gcra import Gcra
+from runner.limiter.governor import Governor
+from runner.limiter.headers import Unit, limits_in
+from runner.limiter.reserve import Reserve
+from runner.records import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runner.limiter.policy import Limits
 
-AUTO_IN_FLIGHT = 64
-
-# After a freeze without a request limit, nothing else would keep the waiters from starting in one instant.
+# After a freeze without any rate, nothing else would keep the waiters from starting in one instant.
 RAMP_PER_S = 50
 RAMP_S = 2.0
 
 Clock = Callable[[], float]
 Pause = Callable[[anyio.Event, float], Awaitable[None]]
 
+_NO_USAGE = Usage()
+_NO_HEADERS: dict[str, str] = {}
+
+
+class Verdict(Enum):
+    """How an attempt ended, as far as a limit is concerned."""
+
+    ANSWERED = auto()
+    REFUSED = auto()  # 429: too many
+    OVERLOADED = auto()  # 503, 529, a time-out, a connection that broke
+    FAILED = auto()  # any other way, which says nothing of limits
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """An admitted request: when it went out, its number, what it was charged, and what had been charged by then."""
+
+    sent_at: float
+    number: int
+    prompt_estimate: int
+    prompt_tokens: int
+    answer_tokens: int
+    charged: tuple[float, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class LimiterStatistics:
     """What the limiter did so far: requests admitted and waiting, seconds of freeze left, seconds waited in all.
 
-    `waited_s` sums over admitted requests. The limits are those in force, per minute, null where there is none.
+    `waited_s` sums over admitted requests. Limits are those in force, null where there is none: rates per minute as
+    the config or the server state them, `measured_per_minute` as refusals show it.
     """
 
     admitted: int
     waiting: int
+    in_flight: int
+    max_in_flight: int
     frozen_for_s: float
     waited_s: float
     requests_per_minute: float | None
     tokens_per_minute: float | None
     input_tokens_per_minute: float | None
     output_tokens_per_minute: float | None
-
-
-def max_in_flight(limits: Limits) -> int:
-    """Return how many requests may be under way at once; `auto` is 64."""
-    return AUTO_IN_FLIGHT if limits.max_in_flight == "auto" else limits.max_in_flight
+    measured_per_minute: float | None
 
 
 async def pause(wake: anyio.Event, timeout_s: float) -> None:
@@ -60,7 +92,7 @@ async def pause(wake: anyio.Event, timeout_s: float) -> None:
 
 
 class Limiter:
-    """Admits requests in the order they came, each only when all limits allow it, charging all of them or none.
+    """Admits requests to one server in the order they came, and hears how each of them ended.
 
     `clock` gives monotonic seconds, `pause` sleeps on that clock. Not for use from several threads or event loops.
     """
@@ -68,133 +100,237 @@ class Limiter:
     def __init__(self, limits: Limits, clock: Clock = time.monotonic, *, pause: Pause = pause) -> None:
         self._clock = clock
         self._pause = pause
-        self._requests = _gate(limits.requests_per_minute)
-        self._tokens = _gate(limits.tokens_per_minute)
-        self._input_tokens = _gate(limits.input_tokens_per_minute)
-        self._output_tokens = _gate(limits.output_tokens_per_minute)
-        token_gates = (self._tokens, self._input_tokens, self._output_tokens)
-        self._token_gates = tuple(gate for gate in token_gates if gate)
+        self._requests = Allowance(Unit.REQUESTS, limits.requests_per_minute)
+        self._tokens = (
+            Allowance(Unit.TOKENS, limits.tokens_per_minute),
+            Allowance(Unit.INPUT_TOKENS, limits.input_tokens_per_minute),
+            Allowance(Unit.OUTPUT_TOKENS, limits.output_tokens_per_minute),
+        )
+        now = clock()
+        self._concurrency: Concurrency | None = None
+        self._most = 0
+        if limits.max_in_flight == "auto":
+            self._concurrency = Concurrency(now)
+        else:
+            self._most = limits.max_in_flight
+        self._governor = Governor(now, ramp=self._concurrency is not None and limits.requests_per_minute is None)
+        self._pace = Gcra(60.0, burst_s=BURST_S)
+        self._reserve = Reserve()
+        self._refunds = True
         self._ramp: Gcra | None = None
         self._ramp_ends_at = math.inf
         self._frozen_until = -math.inf
-        self._open = self._unlimited()
+        self._paused = False
         self._waiters: deque[_Waiter] = deque()
+        self._in_flight = 0
         self._admitted = 0
         self._waited_s = 0.0
 
-    def try_admit(self, tokens: int) -> bool:
-        """Admit one request if that needs no waiting, as `admit` does; say whether it was admitted."""
+    @property
+    def slots(self) -> int:
+        """How many requests may be under way at once, as of now."""
+        return self._most if self._concurrency is None else self._concurrency.limit
+
+    def try_admit(self, prompt: int, answer: int | None = 0) -> Ticket | None:
+        """Admit one request if that needs no waiting, as `admit` does; null where it does."""
         if self._waiters:
-            return False
-        if self._open:
-            self._admitted += 1
-            return True
-        return not self._admit_or_wait(self._clock(), tokens)
+            return None
+        ticket = self._admit_or_wait(self._clock(), prompt, answer)
+        return ticket if isinstance(ticket, Ticket) else None
 
-    async def admit(self, tokens: int) -> None:
-        """Return when one request that may use `tokens` tokens may be sent; it is charged then, not before.
+    async def admit(self, prompt: int, answer: int | None = 0) -> Ticket:
+        """Return when one request may be sent; it is charged then, not before.
 
-        How many of the tokens go in and come out is not known yet, so each token limit is charged with all of them
-        and `settle` puts it right. Being cancelled charges nothing and costs the others nothing.
+        `prompt` estimates its prompt in tokens, `answer` is the most that it lets the server answer, null where it sets
+        no bound. Being cancelled charges nothing and costs the others nothing. What is admitted ends with `done`.
         """
-        if not self.try_admit(tokens):
-            await self._queue(tokens)
+        return self.try_admit(prompt, answer) or await self._queue(prompt, answer)
 
-    def settle(
-        self, reserved: int, used: int | None, *, input_used: int | None = None, output_used: int | None = None
+    def done(
+        self,
+        ticket: Ticket,
+        verdict: Verdict,
+        usage: Usage = _NO_USAGE,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> None:
-        """Correct the charge of an admitted request: `reserved` as given to `admit`, `used` as the server counted.
-
-        A null `used` keeps the reserve. A null `input_used` or `output_used` is taken to be as large as `used`, the
-        most it can be. A refund wakes the first who waits.
-        """
-        if not self._token_gates:
-            return
+        """Hear how an admitted request ended: its slot is free, its charge is put right, and limits are learnt."""
         now = self._clock()
-        _correct(self._tokens, now, reserved, used)
-        _correct(self._input_tokens, now, reserved, used if input_used is None else input_used)
-        _correct(self._output_tokens, now, reserved, used if output_used is None else output_used)
+        full = self._in_flight >= self.slots
+        self._in_flight -= 1
+        if verdict is Verdict.REFUSED:
+            self._refused(now, ticket)
+        elif verdict is Verdict.ANSWERED:
+            self._settle(now, ticket, usage)
+        if headers:
+            self._hear(now, ticket, headers)
+        if self._concurrency is not None:
+            self._learn_concurrency(self._concurrency, now, ticket, verdict, usage, full=full)
         if self._waiters:
             self._waiters[0].wake.set()
 
     def freeze(self, until: float) -> None:
         """Admit nothing before `until` (a time of `clock`, finite; the caller caps it). Never shortens a freeze.
 
-        Afterwards requests start at the limit's own pace or, without a request limit, spread over a short ramp.
+        Afterwards requests start at a limit's own pace or, without any, spread over a short ramp.
         """
         if not until > self._frozen_until:
             return
         self._frozen_until = until
-        self._open = False
-        if self._requests is None:
+        if self._requests.per_minute is None:
             self._ramp = Gcra(60.0 * RAMP_PER_S, burst_s=0.0)
         self._ramp_ends_at = until + RAMP_S
 
+    def pause(self) -> None:
+        """Admit nothing until `unpause`."""
+        self._paused = True
+
+    def unpause(self) -> None:
+        """Go on after `pause`."""
+        self._paused = False
+        self._wake_first()
+
+    def change(self, limits: Limits) -> None:
+        """Let other limits hold from now on."""
+        self._requests.limit_to(limits.requests_per_minute)
+        typed = (limits.tokens_per_minute, limits.input_tokens_per_minute, limits.output_tokens_per_minute)
+        for allowance, per_minute in zip(self._tokens, typed, strict=True):
+            allowance.limit_to(per_minute)
+        if limits.max_in_flight == "auto":
+            self._concurrency = self._concurrency or Concurrency(self._clock())
+        else:
+            self._concurrency, self._most = None, limits.max_in_flight
+        self._wake_first()
+
     def statistics(self) -> LimiterStatistics:
         """Return counts and limits as of now."""
+        tokens, input_tokens, output_tokens = (one.per_minute for one in self._tokens)
+        measured = self._governor.measured
         return LimiterStatistics(
             admitted=self._admitted,
             waiting=len(self._waiters),
+            in_flight=self._in_flight,
+            max_in_flight=self.slots,
             frozen_for_s=max(0.0, self._frozen_until - self._clock()),
             waited_s=self._waited_s,
-            requests_per_minute=_rate(self._requests),
-            tokens_per_minute=_rate(self._tokens),
-            input_tokens_per_minute=_rate(self._input_tokens),
-            output_tokens_per_minute=_rate(self._output_tokens),
+            requests_per_minute=self._requests.per_minute,
+            tokens_per_minute=tokens,
+            input_tokens_per_minute=input_tokens,
+            output_tokens_per_minute=output_tokens,
+            measured_per_minute=None if measured is None else 60.0 * measured,
         )
 
-    async def _queue(self, tokens: int) -> None:
+    # ------------------------------------------------------------------ admission
+
+    async def _queue(self, prompt: int, answer: int | None) -> Ticket:
         waiter = _Waiter(anyio.Event())
         self._waiters.append(waiter)
         arrived = self._clock()
         try:
-            while (wait_s := self._turn(waiter, tokens)) > 0.0:
+            while not isinstance(turn := self._turn(waiter, prompt, answer), Ticket):
                 waiter.wake = anyio.Event()
-                await self._pause(waiter.wake, wait_s)
+                await self._pause(waiter.wake, turn)
             self._waited_s += self._clock() - arrived
+            return turn
         finally:
             self._leave(waiter)
 
-    def _turn(self, waiter: _Waiter, tokens: int) -> float:
+    def _turn(self, waiter: _Waiter, prompt: int, answer: int | None) -> Ticket | float:
         # Only the first in the queue looks at the clock; the others sleep until the one before them leaves.
-        return self._admit_or_wait(self._clock(), tokens) if self._waiters[0] is waiter else math.inf
+        return self._admit_or_wait(self._clock(), prompt, answer) if self._waiters[0] is waiter else math.inf
 
     def _leave(self, waiter: _Waiter) -> None:
         self._waiters.remove(waiter)
+        self._wake_first()
+
+    def _wake_first(self) -> None:
         if self._waiters:
             self._waiters[0].wake.set()
 
-    def _admit_or_wait(self, now: float, tokens: int) -> float:
-        """Charge every limit and return 0.0, or charge none and return the seconds that are still missing."""
+    def _admit_or_wait(self, now: float, prompt: int, answer: int | None) -> Ticket | float:
+        """Charge every limit and return the ticket, or charge none and return the seconds that are still missing."""
+        if self._paused or self._in_flight >= self.slots:
+            return math.inf  # who ends or goes on wakes the first in the queue
         if self._ramp_ends_at <= now:
-            self._end_ramp()
-        wait_s = self._wait_s(now, tokens)
+            self._ramp, self._ramp_ends_at = None, math.inf
+        if self._frozen_until > now:
+            # A freeze comes first: what the gates say before it ends is out of date when it ends.
+            return self._frozen_until - now
+        prompt_tokens, answer_tokens = self._reserve.prompt(prompt), self._reserve.answer(answer)
+        costs = (prompt_tokens + answer_tokens, prompt_tokens, answer_tokens)
+        pace = self._governed(now) or self._ramp
+        wait_s = max(self._requests.wait_s(now, 1), pace.wait_s(now, 1) if pace else 0.0)
+        for allowance, cost in zip(self._tokens, costs, strict=True):
+            wait_s = max(wait_s, allowance.wait_s(now, cost))
         if wait_s > 0.0:
             return wait_s
-        if pace := self._requests or self._ramp:
+        if pace:
             pace.take(now, 1)
-        for gate in self._token_gates:
-            gate.take(now, tokens)
+        self._requests.take(now, 1)
+        for allowance, cost in zip(self._tokens, costs, strict=True):
+            allowance.take(now, cost)
+        self._in_flight += 1
         self._admitted += 1
-        return 0.0
+        charged = (self._requests.charged, *(one.charged for one in self._tokens))
+        return Ticket(now, self._governor.sent(now), prompt, prompt_tokens, answer_tokens, charged)
 
-    def _wait_s(self, now: float, tokens: int) -> float:
-        # A freeze comes first: what the gates say before it ends is out of date when it ends.
-        if self._frozen_until > now:
-            return self._frozen_until - now
-        pace = self._requests or self._ramp
-        wait_s = pace.wait_s(now, 1) if pace else 0.0
-        for gate in self._token_gates:
-            wait_s = max(wait_s, gate.wait_s(now, tokens))
-        return wait_s
+    def _governed(self, now: float) -> Gcra | None:
+        """Return the bucket of the rate that refusals show; null where nothing is refused."""
+        if not self._governor.active:
+            return None
+        rate = self._governor.rate(now)
+        if rate == math.inf:
+            return None
+        self._pace.change(60.0 * rate, burst_s=BURST_S)
+        return self._pace
 
-    def _end_ramp(self) -> None:
-        self._ramp = None
-        self._ramp_ends_at = math.inf
-        self._open = self._unlimited()
+    # ------------------------------------------------------------------ what is learnt
 
-    def _unlimited(self) -> bool:
-        return self._requests is None and not self._token_gates
+    def _refused(self, now: float, ticket: Ticket) -> None:
+        self._governor.refused(now, ticket.sent_at, ticket.number)
+        self._pace.set_level(now, min(0.0, self._pace.level(now)))
+        for allowance in (self._requests, *self._tokens):
+            allowance.empty(now)
+        # Where tokens are limited and what answers did not use was given back, the server may not have done so.
+        if any(one.per_minute is not None for one in self._tokens):
+            self._refunds = False
+
+    def _settle(self, now: float, ticket: Ticket, usage: Usage) -> None:
+        """Learn what prompts and answers take, and correct the charge by it.
+
+        A null count keeps what was reserved. What an answer did not use of the length it was allowed is given back
+        until a refusal shows that the server counts it.
+        """
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        if prompt is None and completion is None:
+            return
+        self._reserve.learn(ticket.prompt_estimate, prompt, completion)
+        if all(one.per_minute is None for one in self._tokens):
+            return
+        prompt = ticket.prompt_tokens if prompt is None else prompt
+        completion = ticket.answer_tokens if completion is None else completion
+        if not self._refunds:
+            completion = max(completion, ticket.answer_tokens)
+        reserved = (ticket.prompt_tokens + ticket.answer_tokens, ticket.prompt_tokens, ticket.answer_tokens)
+        for allowance, before, used in zip(
+            self._tokens, reserved, (prompt + completion, prompt, completion), strict=True
+        ):
+            allowance.correct(now, before, used)
+
+    def _hear(self, now: float, ticket: Ticket, headers: Mapping[str, str]) -> None:
+        for seen in limits_in(headers, now=datetime.now(UTC)):
+            place = _PLACES[seen.unit]
+            allowance = self._requests if place == 0 else self._tokens[place - 1]
+            allowance.hear(now, seen, sent_at=ticket.sent_at, charged=ticket.charged[place])
+        if self._requests.told is not None:
+            self._governor.end_ramp()
+
+    def _learn_concurrency(
+        self, concurrency: Concurrency, now: float, ticket: Ticket, verdict: Verdict, usage: Usage, *, full: bool
+    ) -> None:
+        if verdict is Verdict.ANSWERED:
+            concurrency.answered(now, ticket.sent_at, usage.completion_tokens or 1, full=full)
+        elif verdict is Verdict.OVERLOADED:
+            concurrency.overloaded(now, ticket.sent_at)
 
 
 @dataclass(slots=True, eq=False)
@@ -204,19 +340,4 @@ class _Waiter:
     wake: anyio.Event
 
 
-def _gate(per_minute: float | None) -> Gcra | None:
-    return None if per_minute is None else Gcra(per_minute)
-
-
-def _rate(gate: Gcra | None) -> float | None:
-    return gate.per_minute if gate else None
-
-
-def _correct(gate: Gcra | None, now: float, reserved: int, used: int | None) -> None:
-    if gate is None or used is None:
-        return
-    if used < reserved:
-        gate.give(reserved - used)
-    elif used > reserved:
-        # No server admits more than a minute's limit at once; a nonsensical count must not stop the run for hours.
-        gate.take(now, min(used - reserved, gate.per_minute))
+_PLACES = {Unit.REQUESTS: 0, Unit.TOKENS: 1, Unit.INPUT_TOKENS: 2, Unit.OUTPUT_TOKENS: 3}
