@@ -176,5 +176,21 @@ async def test_a_member_that_came_too_late_teaches_nothing() -> None:
     bench.families.note_answer(answered, 10)
     assert answered.family is not None
     await bench.families.leave(answered.family)
+    assert answered.family.active == 0
     assert bench.families.splitter.most_inputs is None
     assert bench.notes.ended == [late.request]
+
+
+@pytest.mark.asyncio
+async def test_a_member_that_no_longer_fits_counts_for_each_of_its_parts() -> None:
+    bench = Bench(inputs=8)
+    await bench.refuse(await bench.pack(), BadRequestError("no"))
+    half, other = await bench.due()
+    bench.families.splitter.most_inputs = 2  # another family has shown it meanwhile
+    bench.families.fit(half)
+    parts = [half, *await bench.due()]
+    assert sizes(parts) == [2, 2]
+    family = half.family
+    assert family is not None
+    assert all(part.family is family for part in [*parts, other])
+    assert family.active == 3
