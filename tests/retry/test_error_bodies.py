@@ -18,6 +18,8 @@ from runner.pipeline.attempt import judge
 from runner.records import Response
 from runner.retry.classify import MAX_MESSAGE
 
+# The check has one of its own, which reaches no row.
+KINDS = {kind: error for kind, error in errors.request_errors().items() if error.__module__ == errors.__name__}
 BODIES = Path(__file__).parent.parent / "bodies"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "failures.md"
 
@@ -345,7 +347,7 @@ def test_every_kind_that_an_answer_can_mean_is_in_the_table() -> None:
     by_the_wire = {"connect", "stale_connection", "disconnect", "body_too_large"}
     by_the_run = {"cancelled", "parse", "missing_choice", "unsupported", "permission_denied", "redirect"}
     shown = {errors.kind_of(said.kind) for said in GOLDEN.values()}
-    assert shown | by_the_wire | by_the_run == set(errors.request_errors())
+    assert shown | by_the_wire | by_the_run == set(KINDS)
 
 
 ACTIONS = {
@@ -358,10 +360,10 @@ ACTIONS = {
 ALONE = {"cancelled", "missing_choice", "parse"}
 
 
-@pytest.mark.parametrize("kind", sorted(errors.request_errors()))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_is_documented_with_what_the_run_does(kind: str) -> None:
     (row,) = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{kind}` |")]
-    error, columns = errors.request_errors()[kind], row.split(" | ")
+    error, columns = KINDS[kind], row.split(" | ")
     if kind in ALONE:
         return
     assert columns[2].startswith(ACTIONS[error.action])
