@@ -155,7 +155,7 @@ class RateLimitError(RequestError):
 
 
 class OverloadError(RequestError):
-    """503 or 529: the server is full or still loading."""
+    """503, 529 or 498: the server is full or still loading."""
 
     action = Action.RETRY_FREE
     resend = True
@@ -263,7 +263,7 @@ class AuthError(RequestError):
 
 
 class ModelNotFoundError(RequestError):
-    """The server does not know the model."""
+    """The server does not know the model, or it is none for this endpoint."""
 
     action = Action.STOP_RUN
     resend = True

@@ -1,8 +1,7 @@
-"""Owns what a run does about parameters that its server refuses: the lesson, and what becomes of its requests.
+"""Owns what a run has learnt of its server's parameters, and what becomes of its requests by that.
 
-Everything here is a decision; nothing waits or sends. A parameter is translated (the two names of the longest answer),
-made good (`n`, by asking for one choice after the other), left out with a warning, or, where the request would no
-longer be the one that was asked for, the run stops. Keys and digests of rows stay those of the request as configured.
+Everything here is a decision; nothing waits or sends. Where there is no lesson, since the request would no longer be
+the one that was asked for, the run stops. Keys and digests of rows stay those of the request as configured.
 """
 
 from __future__ import annotations
@@ -14,10 +13,20 @@ import orjson
 
 from runner.digest import digest128
 from runner.errors import MissingChoiceError, UnsupportedError, kind_of
+from runner.pipeline.lessons import (
+    CHAT_ENDPOINTS,
+    REPEAT,
+    Lesson,
+    adapt,
+    lesson_for,
+    lessons_from_json,
+    lessons_to_json,
+    prompts_in,
+)
 from runner.retry import find_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from runner.config import RunConfig
     from runner.endpoints import Endpoint
@@ -26,71 +35,7 @@ if TYPE_CHECKING:
     from runner.redaction import Redactor
     from runner.retry import Refusal
 
-DROP, RENAME, REPEAT = "drop", "rename", "repeat"
-
-# They steer how an answer is drawn, counted or accounted for; the question stays the same without them.
-_DROPPABLE = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "typical_p",
-        "seed",
-        "random_seed",
-        "frequency_penalty",
-        "presence_penalty",
-        "repetition_penalty",
-        "length_penalty",
-        "best_of",
-        "use_beam_search",
-        "min_tokens",
-        "ignore_eos",
-        "skip_special_tokens",
-        "user",
-        "metadata",
-        "store",
-        "service_tier",
-        "safety_identifier",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "prediction",
-        "encoding_format",
-        "stream_options",
-        "parallel_tool_calls",
-        "reasoning_effort",
-        "reasoning",
-        "verbosity",
-        "truncation",
-    }
-)
-# Without them the columns of log probabilities are null, as where a server leaves them out without a word.
-_LOGPROBS = frozenset({"logprobs", "top_logprobs", "include"})
-_ABOUT_LOGPROBS = frozenset({"logprobs", "loglikelihood"})
-_CHAT = frozenset({"chat", "logprobs"})
-_OTHER_NAME = {"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"}
 _MISSING = kind_of(MissingChoiceError)
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What a server does not take, and what is done about it: left out, sent as `to`, or asked for by repetition."""
-
-    param: str
-    action: str
-    said: str
-    to: str | None = None
-
-    def describe(self) -> str:
-        """Say it in the words of the summary, the same in every session."""
-        done = {
-            DROP: "requests went without it",
-            RENAME: f"it was sent as {self.to}",
-            REPEAT: "each choice was asked for by a request of its own",
-        }[self.action]
-        nulls = ", and there are no log probabilities" if self.action == DROP and self.param in _LOGPROBS else ""
-        seeds = ", with a seed of its own where there is one" if self.action == REPEAT else ""
-        return f"the server does not support {self.param}: {done}{nulls}{seeds} ({self.said})"
 
 
 @dataclass(slots=True)
@@ -213,38 +158,6 @@ def fails(config: RunConfig) -> bool:
     return config.request.on_unsupported == "fail"
 
 
-def lesson_for(
-    name: str, refusal: Refusal, endpoint: Endpoint, sent: Mapping[str, Any], known: Iterable[Lesson]
-) -> Lesson | None:
-    """Return what to do about a refused parameter; null where the request would no longer be the same."""
-    other = _OTHER_NAME.get(name)
-    if other is not None:
-        tried = any(lesson.to == name for lesson in known)  # neither name is taken
-        fits = endpoint.name in _CHAT or (endpoint.name == "completions" and other == "max_tokens")
-        return Lesson(name, RENAME, refusal.said, other) if fits and not tried else None
-    if name == "n":
-        splits = endpoint.name in _CHAT or (endpoint.name == "completions" and _prompts(sent) == 1)
-        return Lesson(name, REPEAT, refusal.said) if splits else None
-    if name in _LOGPROBS:
-        needed = endpoint.name in _ABOUT_LOGPROBS and name == "logprobs"
-        return None if needed else Lesson(name, DROP, refusal.said)
-    return Lesson(name, DROP, refusal.said) if name in _DROPPABLE else None
-
-
-def adapt(body: Mapping[str, Any], lessons: Iterable[Lesson]) -> dict[str, Any]:
-    """Return a request's body with what was learnt. Doing it again changes nothing."""
-    adapted = dict(body)
-    for lesson in lessons:
-        if lesson.param not in adapted:
-            continue
-        value = adapted.pop(lesson.param)
-        if lesson.action == RENAME and lesson.to is not None:
-            adapted.setdefault(lesson.to, value)
-        elif lesson.param == "logprobs":
-            adapted.pop("top_logprobs", None)  # it may not stand alone
-    return adapted
-
-
 def one_choice(request: Request, choice: int, repeats: int, endpoint: Endpoint) -> Request:
     """Return the request for one choice of a case.
 
@@ -274,20 +187,9 @@ def choice_key(key: bytes, choice: int) -> bytes:
 def note_lessons(capabilities: dict[str, Any], adapting: Adapting, redactor: Redactor) -> None:
     """Put what was learnt into a manifest's capabilities."""
     if adapting.lessons:
-        capabilities["parameters"] = {
-            lesson.param: {"action": lesson.action, "to": lesson.to, "said": redactor.text(lesson.said)}
-            for lesson in adapting.lessons
-        }
+        capabilities["parameters"] = lessons_to_json(adapting.lessons, redactor.text)
     if adapting.accepted and not adapting.mixed:
         capabilities["accepted"] = True
-
-
-def lessons_from_json(value: Any) -> Iterable[Lesson]:
-    """Yield the lessons of a manifest; what is none is left out."""
-    for param, found in value.items() if isinstance(value, dict) else ():
-        if isinstance(found, dict) and found.get("action") in (DROP, RENAME, REPEAT):
-            to = found.get("to")
-            yield Lesson(param, found["action"], str(found.get("said", "")), to if isinstance(to, str) else None)
 
 
 def too_few(came: int, request: Request) -> UnsupportedError:
@@ -319,14 +221,9 @@ def _adapted(request: Request, lessons: list[Lesson], endpoint: Endpoint) -> Req
 
 def _can_split(request: Request, body: Mapping[str, Any], endpoint: Endpoint) -> bool:
     """Say whether a request's choices can be asked for one by one: one case, one prompt, and `n` alone counts them."""
-    if len(request.cases) != 1 or endpoint.name not in {*_CHAT, "completions"}:
+    if len(request.cases) != 1 or endpoint.name not in {*CHAT_ENDPOINTS, "completions"}:
         return False
-    return body.get("n") == request.choices and _prompts(body) == 1
-
-
-def _prompts(body: Mapping[str, Any]) -> int:
-    prompt = body.get("prompt")
-    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+    return body.get("n") == request.choices and prompts_in(body) == 1
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

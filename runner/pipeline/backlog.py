@@ -5,17 +5,18 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
+
+from runner.retry import History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.pipeline.splitting import Family
     from runner.records import Request
-    from runner.retry import History
 
 # The journal copies a body while it saves it, so that all that is under way takes twice as much at most.
 _MOST_BYTES = 256 << 20
@@ -42,6 +43,11 @@ class Pending:
     family: Family | None = None
     whole: Request | None = None
     counted_bytes: int = 0
+
+    def so_far(self) -> History:
+        """Return what it has been through up to now."""
+        history = self.history or History(first_sent_at=self.first_sent_at)
+        return replace(history, paused_s=self.queued_s - self.queued_before_s)
 
     def part(self, request: Request) -> Pending:
         """Return a part of a pack on its own way: its waits and its deadline go on from the pack's."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import anyio
+
 if TYPE_CHECKING:
-    import anyio
+    from collections.abc import Iterator
 
     from runner.errors import RunnerError
 
@@ -57,6 +60,18 @@ class Control:
             self.kind, self.error = kind, error
         for scope in self.soft:
             scope.cancel()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Hold what may be cancelled as soon as the run stops: waiting for rows, for admission, for a file."""
+        with anyio.CancelScope() as scope:
+            self.soft.add(scope)
+            if self.stopping:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self.soft.discard(scope)
 
     def let_go(self) -> None:
         """Give up on what is under way, too."""

@@ -12,23 +12,26 @@ import anyio.to_thread
 
 from runner.errors import RunnerError
 from runner.limiter import Limiter, max_in_flight
+from runner.pipeline.conclude import conclude
 from runner.pipeline.connect import connect
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.likelihood import sender_for
 from runner.pipeline.memory import calm_collector, give_back_memory, share_one_arena
+from runner.pipeline.opening import open_run
 from runner.pipeline.prepare import server_name
 from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
-from runner.pipeline.session import SessionPlan, run_session
+from runner.pipeline.session import run_session
+from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Store, Work
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.opening import OpenRun, RunOptions
+    from runner.pipeline.prepare import Prepared
     from runner.pipeline.session import SessionResult
     from runner.pipeline.summary import RunSummary
-from runner.pipeline.conclude import conclude
-from runner.pipeline.opening import open_run
+    from runner.transport import Transport
 
 # Unless the config says how many: a full pack's answer takes tens of megabytes, more than once on its way to the disk.
 _INPUTS_IN_FLIGHT = 2048
@@ -70,46 +73,46 @@ async def _send_and_finish(opened: OpenRun) -> RunSummary:
 
 
 async def _send(opened: OpenRun) -> SessionResult:
-    prepared, options = opened.prepared, opened.options
-    config = prepared.config
+    prepared, config = opened.prepared, opened.prepared.config
     if prepared.plan.packing is not None:
         share_one_arena()
     log_path = opened.folder.root / "server.log"
     async with connect(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as transport:
-        total = (opened.scan.samples + opened.scan.bad_rows) * prepared.plan.repeats
-        limiter = Limiter(config.limits)
-        likelihood = sender_for(prepared.plan.endpoint, transport, limiter)
-        plan = SessionPlan(
-            number=opened.manifest.sessions[-1].number,
-            run_id=opened.manifest.run_id,
-            manifest_digest=opened.manifest.config_digest,
-            next_segment=next_segment(opened.folder, opened.log),
-            batches=produce(opened.production),
-            cases=opened.todo.cases,
-            already_done=max(0, total - opened.todo.cases),
-            endpoint=prepared.plan.endpoint,
-            server=server_name(config),
-            transport=transport,
-            limiter=limiter,
-            slots=_slots(config, prepared.plan),
-            retry=config.retry,
-            price=prepared.price,
-            sealing=opened.sealing,
-            log=opened.log,
-            display=options.display,
-            on_event=opened.events.write,
-            say=options.say,
-            catch_signals=options.catch_signals,
-            omissions=opened.omissions,
-            packs=prepared.plan.packing.limits if prepared.plan.packing else None,
-            likelihood=likelihood,
-            adapting=opened.adapting,
-            remember=opened.remember,
-        )
-        result = await run_session(plan)
-        if likelihood is not None and likelihood.form is not None:
-            opened.manifest.capabilities["loglikelihood"] = asdict(likelihood.form)
+        server = _server(prepared, transport)
+        result = await run_session(_session_plan(opened, server))
+        if server.likelihood is not None and server.likelihood.form is not None:
+            opened.manifest.capabilities["loglikelihood"] = asdict(server.likelihood.form)
         return result
+
+
+def _server(prepared: Prepared, transport: Transport) -> Server:
+    config, plan = prepared.config, prepared.plan
+    limiter = Limiter(config.limits)
+    return Server(
+        name=server_name(config),
+        endpoint=plan.endpoint,
+        transport=transport,
+        limiter=limiter,
+        slots=_slots(config, plan),
+        retry=config.retry,
+        price=prepared.price,
+        likelihood=sender_for(plan.endpoint, transport, limiter),
+    )
+
+
+def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:
+    manifest, plan, options = opened.manifest, opened.prepared.plan, opened.options
+    total = (opened.scan.samples + opened.scan.bad_rows) * plan.repeats
+    cases, number = opened.todo.cases, manifest.sessions[-1].number
+    segment = next_segment(opened.folder, opened.log)
+    packs = plan.packing.limits if plan.packing else None
+    return SessionPlan(
+        work=Work(produce(opened.production), cases, already_done=max(0, total - cases), packs=packs),
+        server=server,
+        store=Store(number, manifest.run_id, manifest.config_digest, segment, opened.sealing, opened.log),
+        knowledge=Knowledge(opened.omissions, opened.adapting, opened.remember),
+        audience=Audience(options.display, options.say, opened.events.write, options.catch_signals),
+    )
 
 
 def _slots(config: RunConfig, plan: RequestPlan) -> int:

@@ -1,12 +1,10 @@
 """Owns what a failed answer means: an HTTP status and its body, or an error inside a 200, as a class of `errors`.
 
-The status decides, refined by the error's code or type. The text decides only where servers give the same code and
-type to different troubles, or none at all; each such case is a pattern below with its source.
+The status decides, refined by the error's code or type, and only where these leave it open by the text.
 """
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -28,6 +26,7 @@ from runner.errors import (
     ServerError,
 )
 from runner.retry.error_body import error_body_from_document, one_line, read_error_body
+from runner.retry.error_text import kind_by_text, kind_by_text_alone
 from runner.retry.retry_after import rate_limit_reset_s, retry_after_s
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ _BY_SIGNAL: dict[str, Kind] = {
     "exceed_context_size_error": ContextLengthError,
     "invalid_api_key": AuthError,
     "api_key_invalid": AuthError,
+    "max_tokens_per_request": RequestTooLargeError,  # OpenAI embeddings: all inputs of one request together
 }
 
 # OpenRouter, 403: the row's content was refused, not the key.
@@ -101,32 +101,11 @@ _BY_STATUS: dict[int, Kind] = {
     424: ServerError,  # TGI: the generation failed, the request was sound
     425: ServerError,
     429: RateLimitError,
+    498: OverloadError,  # Groq: no capacity for the flex tier
     501: NotFoundError,  # llama.cpp: the endpoint is switched off, for every row
     503: OverloadError,
     529: OverloadError,
 }
-
-# Context overflow under a type that means any bad request: OpenAI embeddings, vLLM, SGLang, Mistral ("maximum context
-# length", "maximum model length", "model's context length"), LiteLLM (its exception's name), Anthropic ("prompt is too
-# long"), TGI (`inputs` tokens + `max_new_tokens` must be <= n), Gemini ("input token count ... exceeds the maximum").
-_CONTEXT_TEXT = re.compile(
-    r"maximum context length|maximum model length|model's context length|ContextWindowExceededError"
-    r"|prompt is too long|`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than"
-    r"|input token count .{0,40}exceeds the maximum",
-    re.IGNORECASE,
-)
-# Anthropic's own spend limits and empty balance are 400 invalid_request_error; LiteLLM passes the text on.
-_QUOTA_TEXT = re.compile(
-    r"credit balance is too low|reached your specified (?:workspace )?API usage limits", re.IGNORECASE
-)
-# OpenAI: more tokens in one request than the limit per minute holds has the code and type of an ordinary rate limit,
-# but no wait will help.
-_TOO_LARGE_TEXT = re.compile(r"\bRequest too large for .{0,300}\bLimit \d+, Requested \d+", re.IGNORECASE)
-# Ollama and older vLLM give a text alone, Anthropic not_found_error with "model: name", OpenRouter "No endpoints".
-_MODEL_TEXT = re.compile(
-    r"^model: |^No endpoints found for |\bmodels?\b.{0,200}?\b(?:not found|does not exist|is not supported)",
-    re.IGNORECASE,
-)
 
 _HINTS: dict[Kind, str] = {
     RateLimitError: "lower limits.requests_per_minute or limits.tokens_per_minute",
@@ -184,33 +163,21 @@ def _kind(status: int, said: ErrorBody, *, answered_before: bool) -> Kind:
     by_signal = _by_table(said, _BY_SIGNAL)
     if by_signal is not None:
         return by_signal
-    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
-        return _bad_request_kind(said)
+    by_text = kind_by_text(status, said)
+    if by_text is not None:
+        return by_text
     if status == HTTPStatus.FORBIDDEN:
         return PermissionDeniedError if answered_before or said.signals & _REFUSED_CONTENT else AuthError
-    if status == HTTPStatus.NOT_FOUND and (said.param == "model" or _MODEL_TEXT.search(said.text)):
-        return ModelNotFoundError
-    if status == HTTPStatus.TOO_MANY_REQUESTS and _TOO_LARGE_TEXT.search(said.text):
-        return RequestTooLargeError
     return _BY_STATUS.get(status, BadRequestError if _is_client_error(status) else ServerError)
-
-
-def _bad_request_kind(said: ErrorBody) -> Kind:
-    if _QUOTA_TEXT.search(said.text):
-        return QuotaError
-    if _CONTEXT_TEXT.search(said.text):
-        return ContextLengthError
-    # LiteLLM blames the parameter and repeats the status as code. With a code of its own (OpenAI: invalid_value), the
-    # complaint is about what this row asks of the model.
-    if said.param == "model" and said.code is not None:
-        return ModelNotFoundError
-    return BadRequestError
 
 
 def _kind_in_200(said: ErrorBody) -> Kind:
     if said.code is not None:
         return _kind(said.code, said, answered_before=True)
-    return _by_table(said, _BY_SIGNAL) or _by_table(said, _BY_TYPE_IN_200) or ServerError
+    by_name = _by_table(said, _BY_SIGNAL) or _by_table(said, _BY_TYPE_IN_200)
+    if by_name is not None:
+        return by_name
+    return kind_by_text_alone(said) or ServerError
 
 
 def _by_table(said: ErrorBody, table: dict[str, Kind]) -> Kind | None:

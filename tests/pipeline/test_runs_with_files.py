@@ -32,6 +32,7 @@ from tests.support.serving import QUICK
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runner.pipeline.sessionplan import SessionPlan
     from runner.records import Request
     from runner.simulate import Simulator
 
@@ -264,7 +265,7 @@ def test_a_file_that_goes_away_under_the_run_stops_it_and_it_can_be_resumed(
     config = config_for(simulator, dataset, request=ASKED)
     real = session.run_session
 
-    async def lose_a_file(plan: session.SessionPlan) -> session.SessionResult:
+    async def lose_a_file(plan: SessionPlan) -> session.SessionResult:
         (tmp_path / "pics" / "5.png").rename(tmp_path / "away.png")
         return await real(plan)
 

@@ -70,3 +70,14 @@ async def test_stopping_cancels_what_waits_and_letting_go_cancels_requests_too()
         assert hard.cancel_called
         await checkpoint()
     assert control.kind is StopKind.INTERRUPTED
+
+
+@pytest.mark.asyncio
+async def test_waiting_ends_when_the_run_stops_and_does_not_begin_afterwards() -> None:
+    control = Control()
+    with control.waiting():
+        control.stop(StopKind.INTERRUPTED)
+        await anyio.sleep_forever()
+    with control.waiting():
+        await anyio.sleep_forever()
+    assert not control.soft

@@ -1,0 +1,86 @@
+"""Owns the course of a row after a failed attempt: again, in parts, ended as it is, or the run stops. Pure.
+
+`retry.decide` says what the policy asks of this row alone. What else the session has seen is weighed here: whether
+anybody answers at all, and whether a request is of several samples, of which perhaps only one is to blame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runner.errors import ConnectError, DisconnectError, StaleConnectionError
+from runner.pipeline.control import StopKind
+from runner.retry import GiveUp, Retry, Stop, decide
+
+if TYPE_CHECKING:
+    from runner.errors import RequestError
+    from runner.retry import Decision, History, RetryPolicy
+
+# A row whose server cannot even be connected to, this many times and before any answer, means that it is not there.
+_CONNECTS_BEFORE_UNREACHABLE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a session has seen up to `now`; times are monotonic. `packs`: requests may hold several samples."""
+
+    now: float
+    answered: int
+    last_answer_at: float
+    packs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The row has failed. `freeze_s` as in `Retry`, since other rows meet the same refusal."""
+
+    freeze_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Divide:
+    """No retry will mend the request as it is; its parts may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The run stops. The row stays unsent, and the run can be resumed."""
+
+    kind: StopKind
+
+
+Course = Retry | Fail | Divide | Halt
+
+
+def course_after(error: RequestError, history: History, policy: RetryPolicy, seen: Seen, *, random: float) -> Course:
+    """Return what becomes of a row whose attempt failed with `error`; `random` lies in [0, 1)."""
+    decision = decide(error, history, policy, now=seen.now, random=random)
+    if _is_unreachable(error, history, decision, seen):
+        return Halt(StopKind.UNREACHABLE)
+    if isinstance(decision, Stop):
+        return Halt(StopKind.DOOMED)
+    if isinstance(decision, Retry):
+        return decision
+    # After time-outs or its deadline a pack is not sent in parts: they would come too late as well.
+    if seen.packs and decision.reason in ("terminal", "attempts"):
+        return Divide()
+    return Fail(decision.freeze_s)
+
+
+def named(error: RequestError | None, history: History | None) -> RequestError | None:
+    """Return an attempt's error by its right name.
+
+    A connection that breaks once is chance; a request whose connections keep breaking is what breaks them.
+    """
+    if isinstance(error, StaleConnectionError) and history is not None and history.free_retries:
+        return DisconnectError(error.message)
+    return error
+
+
+def _is_unreachable(error: RequestError, history: History, decision: Decision, seen: Seen) -> bool:
+    """Say whether nobody can be connected to: this row never could, and no other had an answer meanwhile."""
+    if not isinstance(error, ConnectError) or seen.last_answer_at > history.first_sent_at:
+        return False
+    tried_enough = history.attempts_used + 1 >= _CONNECTS_BEFORE_UNREACHABLE
+    return isinstance(decision, GiveUp) or (seen.answered == 0 and tried_enough)

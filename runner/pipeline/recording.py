@@ -1,0 +1,69 @@
+"""Owns putting down what became of rows: ends, which count once they are durable, and attempts that ended nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runner.errors import StorageError
+from runner.journal import FrameType
+from runner.pipeline.attempt import failure_of
+from runner.pipeline.codec import encode_attempt, encode_record, encode_skipped
+from runner.pipeline.control import StopKind
+from runner.records import Record
+
+if TYPE_CHECKING:
+    from runner.pipeline.attempt import Outcome
+    from runner.pipeline.backlog import Pending
+    from runner.pipeline.groupcommit import JournalWriter
+    from runner.pipeline.state import SessionState
+    from runner.records import Attempt, SkippedRow
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Writes to the journal for a session, and counts; a journal that refuses stops the run."""
+
+    session: int
+    server: str
+    journal: JournalWriter
+    state: SessionState
+
+    async def end(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
+        """Store how a row ended and count it once that is durable."""
+        error = outcome.error
+        record = Record(
+            pending.request,
+            outcome.response,
+            failure_of(error) if error else None,
+            pending.attempts,
+            pending.created_at,
+            finished_at=time.time(),
+            queued_s=pending.queued_s,
+            last_attempt=attempt,
+        )
+        kind = FrameType.FAILURE if error else FrameType.ANSWER
+        parts = encode_record(record, self.session, self.server)
+        try:
+            await self.journal.store(pending.request.key, kind, *parts)
+        except StorageError as trouble:
+            self.state.control.stop(StopKind.STORAGE, trouble)
+            return
+        counters, cases = self.state.counters, len(pending.request.cases)
+        counters.ended += cases
+        counters.failed += cases if error else 0
+        self.state.backlog.end(pending.counted_bytes)
+
+    def note(self, attempt: Attempt) -> None:
+        """Put down an attempt after which its row goes on, or stays unsent."""
+        try:
+            payload = encode_attempt(attempt, self.session, self.server)
+            self.journal.note_attempt(attempt.request_key, payload)
+        except StorageError as error:
+            self.state.control.stop(StopKind.STORAGE, error)
+
+    def skip(self, row: SkippedRow) -> None:
+        """Put down a dataset row that is left out. Raises StorageError."""
+        self.journal.note_skipped(encode_skipped(row))
+        self.state.counters.ended += 1

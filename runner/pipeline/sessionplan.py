@@ -1,0 +1,98 @@
+"""Owns what a session works with, by what it is for: the work, the server, the store, what is learnt, who looks on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from runner.endpoints import Endpoint
+    from runner.folder.commits import CommitLog
+    from runner.limiter import Limiter
+    from runner.pipeline.adapting import Adapting
+    from runner.pipeline.likelihood import LikelihoodSender
+    from runner.pipeline.omissions import OmissionWatch
+    from runner.pipeline.packing import PackLimits
+    from runner.pipeline.rows import Price
+    from runner.pipeline.sealing import Sealing
+    from runner.progress import Display
+    from runner.records import Request, SkippedRow
+    from runner.retry import RetryPolicy
+    from runner.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is left to send: `cases` is how many are left, `already_done` how many earlier sessions did.
+
+    `packs` is set where a request may hold several samples.
+    """
+
+    batches: Iterator[list[Request | SkippedRow]]
+    cases: int
+    already_done: int
+    packs: PackLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who is asked, and on what terms; `name` stands in the column `server`.
+
+    `slots` requests may be under way at once. `likelihood` is set where samples go out in a form that is learnt first.
+    """
+
+    name: str
+    endpoint: Endpoint
+    transport: Transport
+    limiter: Limiter
+    slots: int
+    retry: RetryPolicy
+    price: Price | None
+    likelihood: LikelihoodSender | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where answers go: this session's number in its run, the first segment it writes, and how segments are sealed."""
+
+    session: int
+    run_id: str
+    manifest_digest: str
+    next_segment: int
+    sealing: Sealing
+    log: CommitLog
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What is known and learnt of the server; null where there is nothing to learn.
+
+    `remember` writes down what `adapting` has learnt; it is called in a thread.
+    """
+
+    omissions: OmissionWatch | None
+    adapting: Adapting | None
+    remember: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who looks on: the display, the person who reads lines, the event log; `catch_signals` lets them interrupt."""
+
+    display: Display
+    say: Callable[[str], None]
+    on_event: Callable[[str, dict[str, object]], None]
+    catch_signals: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """Everything one session works with."""
+
+    work: Work
+    server: Server
+    store: Store
+    knowledge: Knowledge
+    audience: Audience
