@@ -61,8 +61,9 @@ class Wrapping:
 class Request:
     """One HTTP request, complete and ready to send; `choices` is how many answers each case expects.
 
-    `reserve_tokens` is the estimate that the token limit is charged with before the answer's own count is known. Where
-    the choices of a case are asked for by several requests, `of_choices` is how many there are in all, and
+    `reserve_tokens` is the estimate that the token limit is charged with before the answer's own count is known;
+    `answer_tokens` of them are for the answer, a mere guess where the request lets it be of any length (`unbounded`).
+    Where the choices of a case are asked for by several requests, `of_choices` is how many there are in all, and
     `first_choice` the first that this one asks for.
     `stream` says that the body asks for a stream.
     `wrapping` is set where the request can be taken apart: its body is the wrapping around its cases' inputs.
@@ -78,6 +79,8 @@ class Request:
     wrapping: Wrapping | None = None
     first_choice: int = 0
     of_choices: int = 0
+    answer_tokens: int = 0
+    unbounded: bool = False
 
 
 @value

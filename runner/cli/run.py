@@ -12,7 +12,6 @@ import typer
 from runner.cli.output import print_json, print_result, say, table
 from runner.config import config_from_dict, load_config
 from runner.errors import NotAvailableError, UsageError
-from runner.limiter import max_in_flight
 from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
 from runner.pipeline.estimate import estimate
@@ -174,7 +173,7 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
         "samples": found.scan.samples,
         "bad_rows": found.scan.bad_rows,
         "columns": dict(found.scan.columns),
-        "max_in_flight": max_in_flight(config.limits),
+        "max_in_flight": config.limits.max_in_flight,
         "warnings": list(found.prepared.warnings),
         **guess.to_json(),
     }
@@ -201,5 +200,6 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
 
 def _time_under_limits(seconds: float | None, config: RunConfig) -> str:
     if seconds is None:
-        return f"no rate limit is set; {max_in_flight(config.limits)} requests in flight"
+        most = config.limits.max_in_flight
+        return "no rate limit is set; what the server permits is found out" if most == "auto" else f"{most} in flight"
     return f"at least {duration(seconds)} under the limits"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.limiter.gcra import Gcra
-from runner.limiter.limiter import Limiter, LimiterStatistics, max_in_flight
+from runner.limiter.limiter import Limiter, LimiterStatistics, Ticket, Verdict
 from runner.limiter.policy import Limits
 
-__all__ = ["Gcra", "Limiter", "LimiterStatistics", "Limits", "max_in_flight"]
+__all__ = ["Gcra", "Limiter", "LimiterStatistics", "Limits", "Ticket", "Verdict"]

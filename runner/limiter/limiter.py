@@ -146,6 +146,16 @@ class Limiter:
         """
         return self.try_admit(prompt, answer) or await self._queue(prompt, answer)
 
+    async def admit_next(self, prompt: int) -> None:
+        """Return when another request may go out in the place of one that was admitted and has not ended."""
+        self._in_flight -= 1
+        self._wake_first()
+        try:
+            await self.admit(prompt)
+        except BaseException:
+            self._in_flight += 1
+            raise
+
     def done(
         self,
         ticket: Ticket,
@@ -163,8 +173,12 @@ class Limiter:
             self._settle(now, ticket, usage)
         if headers:
             self._hear(now, ticket, headers)
-        if self._concurrency is not None:
-            self._learn_concurrency(self._concurrency, now, ticket, verdict, usage, full=full)
+        if self._concurrency is None:
+            pass
+        elif verdict is Verdict.ANSWERED:
+            self._concurrency.answered(now, ticket.sent_at, usage.completion_tokens or 1, full=full)
+        elif verdict is Verdict.OVERLOADED:
+            self._concurrency.overloaded(now, ticket.sent_at)
         if self._waiters:
             self._waiters[0].wake.set()
 
@@ -323,14 +337,6 @@ class Limiter:
             allowance.hear(now, seen, sent_at=ticket.sent_at, charged=ticket.charged[place])
         if self._requests.told is not None:
             self._governor.end_ramp()
-
-    def _learn_concurrency(
-        self, concurrency: Concurrency, now: float, ticket: Ticket, verdict: Verdict, usage: Usage, *, full: bool
-    ) -> None:
-        if verdict is Verdict.ANSWERED:
-            concurrency.answered(now, ticket.sent_at, usage.completion_tokens or 1, full=full)
-        elif verdict is Verdict.OVERLOADED:
-            concurrency.overloaded(now, ticket.sent_at)
 
 
 @dataclass(slots=True, eq=False)

@@ -174,6 +174,7 @@ def one_choice(request: Request, choice: int, repeats: int, endpoint: Endpoint) 
         body=encoded,
         choices=1,
         reserve_tokens=endpoint.reserve_tokens(body, len(encoded)),
+        answer_tokens=endpoint.reserve_tokens(body, 0),
         first_choice=choice,
         of_choices=request.choices,
     )
@@ -216,7 +217,12 @@ def _adapted(request: Request, lessons: list[Lesson], endpoint: Endpoint) -> Req
     if adapted == body:
         return request
     encoded = _encode(adapted)
-    return replace(request, body=encoded, reserve_tokens=endpoint.reserve_tokens(adapted, len(encoded)))
+    return replace(
+        request,
+        body=encoded,
+        reserve_tokens=endpoint.reserve_tokens(adapted, len(encoded)),
+        answer_tokens=endpoint.reserve_tokens(adapted, 0),
+    )
 
 
 def _can_split(request: Request, body: Mapping[str, Any], endpoint: Endpoint) -> bool:

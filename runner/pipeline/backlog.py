@@ -15,6 +15,7 @@ from runner.retry import History
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runner.limiter import Ticket
     from runner.pipeline.splitting import Family
     from runner.records import Request
 
@@ -29,7 +30,7 @@ class Pending:
     Times are monotonic: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history` what it
     has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
     of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
-    without. `counted_bytes` is what the backlog counts for it.
+    without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt under way.
     """
 
     request: Request
@@ -43,6 +44,7 @@ class Pending:
     family: Family | None = None
     whole: Request | None = None
     counted_bytes: int = 0
+    ticket: Ticket | None = None
 
     def so_far(self) -> History:
         """Return what it has been through up to now."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runner.errors import ConnectError, DisconnectError, StaleConnectionError
+from runner.errors import (
+    ConnectError,
+    DisconnectError,
+    OverloadError,
+    RateLimitError,
+    RequestTimeoutError,
+    StaleConnectionError,
+)
+from runner.limiter import Verdict
 from runner.pipeline.control import StopKind
 from runner.retry import GiveUp, Retry, Stop, decide
 
@@ -66,6 +74,17 @@ def course_after(error: RequestError, history: History, policy: RetryPolicy, see
     if seen.packs and decision.reason in ("terminal", "attempts"):
         return Divide()
     return Fail(decision.freeze_s)
+
+
+def verdict_on(error: RequestError | None) -> Verdict:
+    """Return what an attempt's end says of the server's limits."""
+    if error is None:
+        return Verdict.ANSWERED
+    if isinstance(error, RateLimitError):
+        return Verdict.REFUSED
+    if isinstance(error, (OverloadError, RequestTimeoutError, ConnectError, DisconnectError)):
+        return Verdict.OVERLOADED
+    return Verdict.FAILED
 
 
 def named(error: RequestError | None, history: History | None) -> RequestError | None:

@@ -13,7 +13,7 @@ from runner.crash_points import crash_point
 from runner.errors import CancelledError
 from runner.pipeline.attempt import Outcome, attempt_of, send
 from runner.pipeline.control import StopKind
-from runner.pipeline.course import Divide, Fail, Halt, Seen, course_after, named
+from runner.pipeline.course import Divide, Fail, Halt, Seen, course_after, named, verdict_on
 from runner.retry import Retry
 
 if TYPE_CHECKING:
@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from runner.pipeline.recording import Recorder
     from runner.pipeline.sessionplan import SessionPlan
     from runner.pipeline.state import SessionState
-    from runner.records import Attempt
+    from runner.records import Attempt, Request
+
+
+_NO_HEADERS: dict[str, str] = {}
+
+
+def expected(request: Request) -> tuple[int, int | None]:
+    """Return the tokens that a request is expected to take, of prompt and answer; null for an answer of any length."""
+    answer = request.answer_tokens
+    return request.reserve_tokens - answer, None if request.unbounded else answer
 
 
 @dataclass(slots=True)
@@ -68,13 +77,14 @@ class Dispatch:
         except anyio.get_cancelled_exc_class():
             cut = Outcome(None, CancelledError("the run was interrupted while the request was under way"))
             self.recorder.note(attempt_of(request, pending.attempts, cut, sent_at, time.monotonic() - begun))
+            self._tell_limiter(pending, Outcome(None, cut.error))
             raise
         finally:
             counters.in_flight -= 1
         crash_point("session:after-answer")
         if (error := named(outcome.error, pending.history)) is not outcome.error:
             outcome = Outcome(None, error)
-        server.limiter.settle(request.reserve_tokens, outcome.usage.total_tokens)
+        self._tell_limiter(pending, outcome)
         attempt = attempt_of(request, pending.attempts, outcome, sent_at, time.monotonic() - begun)
         if error is None:
             await self._accept(pending, outcome, attempt)
@@ -82,6 +92,12 @@ class Dispatch:
             await self.learning.send_again(taught, pending, attempt)
         else:
             await self._act_on(error, pending, outcome, attempt)
+
+    def _tell_limiter(self, pending: Pending, outcome: Outcome) -> None:
+        ticket, pending.ticket = pending.ticket, None
+        if ticket is not None:
+            headers = outcome.response.headers if outcome.response is not None else _NO_HEADERS
+            self.plan.server.limiter.done(ticket, verdict_on(outcome.error), outcome.usage, headers)
 
     async def _send_in_form(self, likelihood: LikelihoodSender, pending: Pending) -> Outcome:
         earlier: list[Attempt] = []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
-from runner.limiter import Limiter, max_in_flight
+from runner.limiter import Limiter
 from runner.pipeline.conclude import conclude
 from runner.pipeline.connect import connect
 from runner.pipeline.control import Control, StopKind
@@ -26,6 +26,7 @@ from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
+    from runner.limiter import Limits
     from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.opening import OpenRun, RunOptions
     from runner.pipeline.prepare import Prepared
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 # Unless the config says how many: a full pack's answer takes tens of megabytes, more than once on its way to the disk.
 _INPUTS_IN_FLIGHT = 2048
-_PACKS_IN_FLIGHT = 4
+_PACKS_IN_FLIGHT, _MOST_PACKS_IN_FLIGHT = 4, 64
 
 
 def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> RunSummary:
@@ -87,13 +88,13 @@ async def _send(opened: OpenRun) -> SessionResult:
 
 def _server(prepared: Prepared, transport: Transport) -> Server:
     config, plan = prepared.config, prepared.plan
-    limiter = Limiter(config.limits)
+    limiter = Limiter(_limits(config, plan))
     return Server(
         name=server_name(config),
         endpoint=plan.endpoint,
         transport=transport,
         limiter=limiter,
-        slots=_slots(config, plan),
+        slots=limiter.slots,
         retry=config.retry,
         price=prepared.price,
         likelihood=sender_for(plan.endpoint, transport, limiter),
@@ -115,9 +116,10 @@ def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:
     )
 
 
-def _slots(config: RunConfig, plan: RequestPlan) -> int:
-    """Return how many requests may be under way at once: of large packs few, unless the config says how many."""
-    most = max_in_flight(config.limits)
-    if plan.packing is None or config.limits.max_in_flight != "auto":
-        return most
-    return min(most, max(_PACKS_IN_FLIGHT, _INPUTS_IN_FLIGHT // plan.packing.limits.inputs))
+def _limits(config: RunConfig, plan: RequestPlan) -> Limits:
+    """Return the config's limits; of large packs few are under way, unless the config says how many."""
+    limits = config.limits
+    if plan.packing is None or limits.max_in_flight != "auto":
+        return limits
+    few = max(_PACKS_IN_FLIGHT, _INPUTS_IN_FLIGHT // plan.packing.limits.inputs)
+    return replace(limits, max_in_flight=min(few, _MOST_PACKS_IN_FLIGHT))

@@ -247,12 +247,13 @@ class Row:
 class RequestBuilder:
     """Makes the requests of rows; what is the same for all of them is worked out once."""
 
-    __slots__ = ("_encode", "_fixed_choices", "_key_rests", "_plan")
+    __slots__ = ("_encode", "_fixed_answer", "_fixed_choices", "_key_rests", "_plan")
 
     def __init__(self, plan: RequestPlan) -> None:
         self._plan = plan
         self._encode = plan.template.encoder()
         self._fixed_choices = None if plan.fixed is None else plan.endpoint.choices_wanted(plan.fixed)
+        self._fixed_answer = None if plan.fixed is None else _answer_of(plan, plan.fixed)
         self._key_rests = key_endings(plan)
 
     def build(self, row: Row) -> list[Request]:
@@ -264,6 +265,7 @@ class RequestBuilder:
         # The key is the digest of ["v1", sample id, repeat, endpoint, model] and the body, and of the adapter if any.
         prefix = b'["v1",' + dumps(own_id)
         body, wanted, encoded = self._bodies(values)
+        answer_tokens, unbounded = self._fixed_answer or _answer_of(plan, body)
         requests = []
         for repeat, (own, sent) in enumerate(encoded):
             key = digest128(prefix + self._key_rests[repeat] + sent)
@@ -272,7 +274,19 @@ class RequestBuilder:
             reserve = plan.endpoint.reserve_tokens(body, prompt_bytes(sent_bytes))
             if plan.stream:
                 sent_bytes = stream_body(sent_bytes)
-            requests.append(Request(key, plan.path, sent_bytes, (case,), wanted, reserve, plan.stream))
+            requests.append(
+                Request(
+                    key,
+                    plan.path,
+                    sent_bytes,
+                    (case,),
+                    wanted,
+                    reserve,
+                    plan.stream,
+                    answer_tokens=answer_tokens,
+                    unbounded=unbounded,
+                )
+            )
         return requests
 
     def _bodies(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], int, list[tuple[dict[str, Any], bytes]]]:
@@ -332,3 +346,8 @@ def _describe(value: Any) -> str:
     if value is None:
         return "null"
     return "an empty text" if value == "" else f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def _answer_of(plan: RequestPlan, body: dict[str, Any]) -> tuple[int, bool]:
+    """Return the tokens to expect of an answer, and whether it may be of any length."""
+    return plan.endpoint.reserve_tokens(body, 0), plan.endpoint.longest_answer(body) is None

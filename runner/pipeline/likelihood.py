@@ -90,7 +90,7 @@ class LikelihoodSender:
                 return Outcome(outcome.response, _unsupported(said))
             earlier.append(attempt_of(replace(request, key=PROBE_KEY, cases=()), 1, outcome, time.time(), 0.0))
             self.form = form if finding is Finding.WORKS else None
-            await self.limiter.admit(_PROBE_TOKENS)
+            await self.limiter.admit_next(_PROBE_TOKENS)
         return None
 
     async def _send_each(
@@ -105,7 +105,7 @@ class LikelihoodSender:
                 continue
             if last is not None:
                 earlier.append(attempt_of(request, number, last, time.time(), 0.0))
-                await self.limiter.admit(0)
+                await self.limiter.admit_next(0)
             last = await self._post(request.path, body, answered_before=answered_before)
             if last.error is not None and last.error.action is not Action.END_ROW:
                 return last

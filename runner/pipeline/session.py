@@ -20,7 +20,7 @@ from runner.errors import CannotCreateError, RunnerError, StorageError, internal
 from runner.pipeline.backlog import Backlog, Pending
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.counters import Counters, snapshot_of
-from runner.pipeline.dispatch import Dispatch
+from runner.pipeline.dispatch import Dispatch, expected
 from runner.pipeline.families import Families
 from runner.pipeline.groupcommit import JournalWriter
 from runner.pipeline.learning import Learning
@@ -32,12 +32,14 @@ from runner.pipeline.state import SessionState
 from runner.records import SkippedRow
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from runner.pipeline.sessionplan import SessionPlan
     from runner.records import Request
 
 _PACKS_AHEAD = 2
+_LEAST_AHEAD, _LEAST_WAITING = 64, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,17 @@ class SessionResult:
     control: Control
     counters: Counters
     wall_s: float
+
+
+@dataclass(slots=True)
+class _Crew:
+    """The workers of a session, of whom there are as many as requests were ever allowed under way."""
+
+    group: TaskGroup
+    rows: MemoryObjectReceiveStream[Pending]
+    ends: contextlib.ExitStack
+    workers: int
+    slots: int = 0
 
 
 async def run_session(plan: SessionPlan) -> SessionResult:
@@ -62,7 +75,7 @@ class _Session:
         self.plan = plan
         self.control = Control()
         self.counters = Counters(server.price)
-        self.backlog = Backlog(bound=2 * server.slots)
+        self.backlog = Backlog(bound=max(2 * server.slots, _LEAST_WAITING))
         state = SessionState(self.control, self.counters, self.backlog)
         self._to_seal, self._sealable = anyio.create_memory_object_stream[Path](4)
         self.journal = JournalWriter(
@@ -103,7 +116,7 @@ class _Session:
     async def _send_all(self) -> None:
         slots = self.plan.server.slots
         # A pack is large: those that wait for a slot are few.
-        ahead = slots if self.plan.work.packs is None else _PACKS_AHEAD
+        ahead = max(slots, _LEAST_AHEAD) if self.plan.work.packs is None else _PACKS_AHEAD
         todo, rows = anyio.create_memory_object_stream[Pending](ahead)
         with contextlib.ExitStack() as ends:  # a task that is cancelled before it began closes nothing itself
             writing = [ends.enter_context(todo.clone()) for _ in range(2)]
@@ -113,8 +126,9 @@ class _Session:
             async with rows, anyio.create_task_group() as group, todo:
                 group.start_soon(self._read, writing[0])
                 group.start_soon(self._return_postponed, writing[1])
+                crew = _Crew(group, rows, ends, slots)
                 for number, one in enumerate(reading):
-                    group.start_soon(self._work, one, number)
+                    group.start_soon(self._work, one, number, crew)
                 todo.close()
 
     async def _beside(self, scope: anyio.CancelScope) -> None:
@@ -171,8 +185,9 @@ class _Session:
 
     # ------------------------------------------------------------------ workers
 
-    async def _work(self, rows: MemoryObjectReceiveStream[Pending], number: int) -> None:
+    async def _work(self, rows: MemoryObjectReceiveStream[Pending], number: int, crew: _Crew) -> None:
         """Work on rows until there are none; waiting is cancelled softly, a request under way only by letting go."""
+        limiter = self.plan.server.limiter
         attempt, likelihood = self.dispatch.attempt, self.plan.server.likelihood
         with rows, anyio.CancelScope(shield=True) as scope:
             self.control.hard.add(scope)
@@ -184,18 +199,29 @@ class _Session:
                     break
                 if likelihood is None:
                     await attempt(pending)
+                    if (slots := limiter.slots) != crew.slots:
+                        self._resize(crew, slots)
                     continue
                 async with likelihood.turn():
                     if not self.control.stopping:
                         await attempt(pending)
             self.control.hard.discard(scope)
 
+    def _resize(self, crew: _Crew, slots: int) -> None:
+        """Let as many workers work as requests may be under way; too many of them only wait to be admitted."""
+        crew.slots = self.journal.slots = slots
+        while crew.workers < slots:
+            one = crew.ends.enter_context(crew.rows.clone())
+            crew.group.start_soon(self._work, one, crew.workers, crew)
+            crew.workers += 1
+
     async def _next(self, rows: MemoryObjectReceiveStream[Pending]) -> Pending | None:
         """Return the next row, admitted by the limiter; null when there is none or the run stops."""
         limiter, pending = self.plan.server.limiter, None
         try:
             pending = self.dispatch.make_ready(rows.receive_nowait())
-            if limiter.try_admit(pending.request.reserve_tokens):
+            if (ticket := limiter.try_admit(*expected(pending.request))) is not None:
+                pending.ticket = ticket
                 return pending
         except anyio.WouldBlock:
             pass
@@ -204,7 +230,7 @@ class _Session:
         admitted: Pending | None = None
         with self.control.waiting(), contextlib.suppress(anyio.EndOfStream):
             pending = pending or self.dispatch.make_ready(await rows.receive())
-            await limiter.admit(pending.request.reserve_tokens)
+            pending.ticket = await limiter.admit(*expected(pending.request))
             admitted = pending
         return admitted
 

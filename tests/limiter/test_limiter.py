@@ -3,7 +3,7 @@ from __future__ import annotations
 import heapq
 import math
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,11 +12,17 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.limiter import Limiter, LimiterStatistics, Limits, max_in_flight
+from runner.limiter import Limiter, Limits, Verdict
+from runner.limiter.allowance import BURST_S
 from runner.limiter.limiter import RAMP_PER_S, RAMP_S, pause
+from runner.records import Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from runner.limiter import Ticket
+
+MANY = 10**6
 
 
 @dataclass
@@ -61,6 +67,7 @@ class Bench:
     limiter: Limiter
     group: anyio.abc.TaskGroup
     admitted: list[tuple[float, int]] = field(default_factory=list)
+    tickets: dict[int, Ticket] = field(default_factory=dict)
 
     async def ask(self, name: int, tokens: int = 1) -> anyio.CancelScope:
         scope = anyio.CancelScope()
@@ -71,8 +78,12 @@ class Bench:
 
     async def _wait(self, name: int, tokens: int, scope: anyio.CancelScope) -> None:
         with scope:
-            await self.limiter.admit(tokens)
+            self.tickets[name] = await self.limiter.admit(0, tokens)
             self.admitted.append((self.time.now - 1000.0, name))
+
+    def answer(self, name: int, tokens: int | None, prompt: int | None = None) -> None:
+        usage = Usage(prompt_tokens=prompt, completion_tokens=tokens)
+        self.limiter.done(self.tickets[name], Verdict.ANSWERED, usage)
 
     @property
     def names(self) -> list[int]:
@@ -87,6 +98,7 @@ class Bench:
 async def open_bench(limits: Limits) -> AsyncIterator[Bench]:
     time = FakeTime()
     async with anyio.create_task_group() as group:
+        limits = limits if limits.max_in_flight != "auto" else replace(limits, max_in_flight=MANY)
         yield Bench(time, Limiter(limits, time.clock, pause=time.pause), group)
         group.cancel_scope.cancel()
 
@@ -101,20 +113,18 @@ def completes_at_once(wait: Callable[[], Awaitable[None]]) -> bool:
     return False
 
 
-def test_auto_is_64_in_flight() -> None:
-    assert max_in_flight(Limits()) == 64
-    assert max_in_flight(Limits(max_in_flight=7)) == 7
-
-
 def test_without_limits_admission_never_suspends() -> None:
-    limiter = Limiter(Limits())
+    limiter = Limiter(Limits(max_in_flight=MANY))
     assert all(completes_at_once(lambda: limiter.admit(10**9)) for _ in range(1000))
-    assert limiter.statistics() == LimiterStatistics(1000, 0, 0.0, 0.0, None, None, None, None)
+    statistics = limiter.statistics()
+    assert (statistics.admitted, statistics.in_flight, statistics.waiting, statistics.waited_s) == (1000, 1000, 0, 0.0)
+    assert statistics.requests_per_minute is statistics.tokens_per_minute is statistics.measured_per_minute is None
 
 
 def test_what_conforms_is_admitted_without_suspending() -> None:
-    limiter = Limiter(Limits(requests_per_minute=600.0), FakeTime().clock)
+    limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=2400.0), FakeTime().clock)
     assert all(completes_at_once(lambda: limiter.admit(1)) for _ in range(10))
+    assert limiter.try_admit(1) is None
 
 
 @pytest.mark.asyncio
@@ -124,8 +134,10 @@ async def test_a_backlog_is_paced_in_order() -> None:
             await bench.ask(name)
         await bench.time.advance(10.0)
         assert bench.names == list(range(6))
-        assert bench.times == [0.0, 0.0, 0.5, 1.0, 1.5, 2.0]
-        assert bench.limiter.statistics() == LimiterStatistics(6, 0, 0.0, 5.0, 120.0, None, None, None)
+        assert bench.times == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+        statistics = bench.limiter.statistics()
+        assert (statistics.admitted, statistics.waiting, statistics.waited_s) == (6, 0, 7.5)
+        assert statistics.requests_per_minute == 120.0
 
 
 @pytest.mark.asyncio
@@ -175,7 +187,7 @@ async def test_a_refund_wakes_the_first_early() -> None:
         await bench.ask(2, tokens=10)
         await bench.time.advance(3.0)
         assert bench.names == [0]
-        bench.limiter.settle(100, 30)
+        bench.answer(0, 30)
         await settle_down()
         assert bench.names == [0, 1]
         await bench.time.advance(1.0)
@@ -187,7 +199,7 @@ async def test_a_refund_that_is_not_enough_changes_only_the_wait() -> None:
     async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
         await bench.ask(0, tokens=100)
         await bench.ask(1, tokens=10)
-        bench.limiter.settle(100, 60)
+        bench.answer(0, 60)
         await bench.time.advance(20.0)
         assert bench.times == [0.0, 6.0]
 
@@ -196,7 +208,7 @@ async def test_a_refund_that_is_not_enough_changes_only_the_wait() -> None:
 async def test_more_tokens_than_reserved_become_a_debt() -> None:
     async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
         await bench.ask(0, tokens=10)
-        bench.limiter.settle(10, 40)
+        bench.answer(0, 40)
         await bench.ask(1, tokens=10)
         await bench.time.advance(20.0)
         assert bench.times == [0.0, 4.0]
@@ -206,7 +218,7 @@ async def test_more_tokens_than_reserved_become_a_debt() -> None:
 async def test_an_unknown_count_keeps_the_reserve() -> None:
     async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
         await bench.ask(0, tokens=40)
-        bench.limiter.settle(40, None)
+        bench.answer(0, None)
         await bench.ask(1, tokens=10)
         await bench.time.advance(20.0)
         assert bench.times == [0.0, 4.0]
@@ -216,7 +228,7 @@ async def test_an_unknown_count_keeps_the_reserve() -> None:
 async def test_a_nonsensical_count_costs_a_minute_at_most() -> None:
     async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
         await bench.ask(0, tokens=10)
-        bench.limiter.settle(10, 10**12)
+        bench.answer(0, 10**6)
         await bench.ask(1, tokens=10)
         await bench.time.advance(100.0)
         assert bench.times == [0.0, 61.0]
@@ -228,35 +240,125 @@ async def test_input_and_output_tokens_have_limits_of_their_own() -> None:
     async with open_bench(limits) as bench:
         await bench.ask(0, tokens=100)
         await bench.ask(1, tokens=1)
-        # 90 in and 10 out: the output limit gets 90 back, the input limit 10.
-        bench.limiter.settle(100, 100, input_used=90, output_used=10)
+        bench.answer(0, 10, prompt=300)  # 90 go back to the limit of answers; that of prompts lacks 300
         await settle_down()
         assert bench.names == [0]
-        await bench.time.advance(0.1)
-        assert bench.times == [0.0, 0.1]
+        await bench.time.advance(10.0)
+        assert bench.times == [0.0, 2.75]  # a quarter of a second's worth need not be there
         statistics = bench.limiter.statistics()
         assert statistics.input_tokens_per_minute == 6000.0
         assert statistics.output_tokens_per_minute == 600.0
 
 
 @pytest.mark.asyncio
-async def test_a_known_share_of_input_is_refunded_to_the_input_limit() -> None:
-    async with open_bench(Limits(input_tokens_per_minute=600.0)) as bench:
-        await bench.ask(0, tokens=100)
-        await bench.ask(1, tokens=10)
-        bench.limiter.settle(100, 100, input_used=30)
-        await bench.time.advance(20.0)
-        assert bench.times == [0.0, 3.0]
+async def test_where_a_server_refuses_what_was_given_back_nothing_more_is_given_back() -> None:
+    async with open_bench(Limits(tokens_per_minute=600.0)) as bench:
+        for name in range(3):
+            await bench.ask(name, tokens=10)
+        bench.answer(0, 0)
+        await bench.time.advance(10.0)
+        bench.limiter.done(bench.tickets[1], Verdict.REFUSED)
+        bench.answer(2, 0)
+        await bench.ask(3, tokens=100)
+        await bench.ask(4, tokens=1)
+        await bench.time.advance(100.0)
+        assert bench.times[-1] - bench.times[-2] == pytest.approx(100 / 10 + 1 / 10 - BURST_S)
 
 
 @pytest.mark.asyncio
-async def test_the_total_stands_for_an_unknown_share() -> None:
-    async with open_bench(Limits(output_tokens_per_minute=600.0)) as bench:
-        await bench.ask(0, tokens=100)
-        await bench.ask(1, tokens=10)
-        bench.limiter.settle(100, 30)
-        await bench.time.advance(20.0)
-        assert bench.times == [0.0, 3.0]
+async def test_no_more_are_under_way_than_allowed() -> None:
+    async with open_bench(Limits(max_in_flight=2)) as bench:
+        for name in range(4):
+            await bench.ask(name)
+        assert bench.names == [0, 1]
+        bench.limiter.done(bench.tickets[0], Verdict.FAILED)
+        await settle_down()
+        assert bench.names == [0, 1, 2]
+        assert bench.limiter.statistics().in_flight == 2
+        bench.limiter.change(Limits(max_in_flight=3))
+        await settle_down()
+        assert bench.names == [0, 1, 2, 3]
+
+
+@pytest.mark.asyncio
+async def test_the_next_request_in_the_place_of_one_needs_no_other_place() -> None:
+    async with open_bench(Limits(max_in_flight=1, requests_per_minute=60.0)) as bench:
+        await bench.ask(0)
+        bench.group.start_soon(bench.limiter.admit_next, 1)
+        await bench.time.advance(1.5)
+        statistics = bench.limiter.statistics()
+        assert (statistics.admitted, statistics.in_flight, statistics.waiting) == (2, 1, 0)
+
+
+@pytest.mark.asyncio
+async def test_a_pause_holds_everyone_until_it_ends() -> None:
+    async with open_bench(Limits()) as bench:
+        bench.limiter.pause()
+        await bench.ask(0)
+        await bench.time.advance(100.0)
+        assert bench.names == []
+        bench.limiter.unpause()
+        await settle_down()
+        assert bench.names == [0]
+
+
+@pytest.mark.asyncio
+async def test_limits_that_are_changed_hold_at_once() -> None:
+    async with open_bench(Limits(requests_per_minute=1.0)) as bench:
+        await bench.ask(0)
+        await bench.ask(1)
+        bench.limiter.change(Limits(max_in_flight=MANY, requests_per_minute=60.0))
+        await bench.time.advance(70.0)
+        assert bench.names == [0, 1]
+        await bench.ask(2)
+        await bench.ask(3)
+        await bench.time.advance(70.0)
+        assert bench.times[3] - bench.times[2] == pytest.approx(1.0)
+
+
+@pytest.mark.asyncio
+async def test_limits_that_a_server_tells_hold_and_the_configs_if_it_is_lower() -> None:
+    told = {"x-ratelimit-limit-requests": "120", "x-ratelimit-remaining-requests": "100"}
+    for typed, expected in ((None, 120.0), (60.0, 60.0), (600.0, 120.0)):
+        limiter = Limiter(Limits(requests_per_minute=typed), FakeTime().clock)
+        ticket = limiter.try_admit(1)
+        assert ticket is not None
+        limiter.done(ticket, Verdict.ANSWERED, headers=told)
+        assert limiter.statistics().requests_per_minute == expected
+
+
+@pytest.mark.asyncio
+async def test_what_a_server_says_is_left_is_an_upper_bound() -> None:
+    async with open_bench(Limits(requests_per_minute=600.0)) as bench:
+        await bench.ask(0)
+        await bench.time.advance(10.0)
+        left = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "0"}
+        ticket = bench.limiter.try_admit(0)
+        assert ticket is not None
+        bench.limiter.done(ticket, Verdict.ANSWERED, headers=left)
+        await bench.ask(1)
+        assert bench.names == [0]
+        await bench.time.advance(1.0)
+        assert bench.times == [0.0, 10.1]
+
+
+@pytest.mark.asyncio
+async def test_prompts_are_reserved_as_servers_counted_them() -> None:
+    async with open_bench(Limits(tokens_per_minute=60_000.0)) as bench:
+        for _ in range(50):
+            ticket = await bench.limiter.admit(100, 0)
+            bench.limiter.done(ticket, Verdict.ANSWERED, Usage(prompt_tokens=150, completion_tokens=7))
+            bench.time.now += 1.0
+        assert (await bench.limiter.admit(100, 0)).prompt_tokens == pytest.approx(150, abs=2)
+        bench.time.now += 1.0
+        assert (await bench.limiter.admit(0, None)).answer_tokens == pytest.approx(7 * 1.5, abs=1)
+
+
+def test_without_any_limit_the_start_is_slow_and_few_are_under_way() -> None:
+    time = FakeTime()
+    limiter = Limiter(Limits(), time.clock)
+    tickets = [limiter.try_admit(1) for _ in range(100)]
+    assert 1 <= sum(ticket is not None for ticket in tickets) <= 8
 
 
 @pytest.mark.asyncio
@@ -331,7 +433,7 @@ async def test_a_waiter_cancelled_while_it_is_woken_passes_the_turn_on() -> None
         woken = await bench.ask(1, tokens=10)
         await bench.ask(2, tokens=10)
         woken.cancel()
-        bench.limiter.settle(1000, 0)
+        bench.answer(0, 0)
         await settle_down()
         assert bench.names == [0, 2]
 
@@ -344,9 +446,10 @@ async def test_a_long_sleep_of_the_machine_brings_no_burst() -> None:
         # The clock jumps while the sleeper's timer is still running, as after SIGCONT.
         bench.time.now += 3600.0
         await bench.time.advance(0.0)
-        assert len(bench.names) == 10 + 10
-        await bench.time.advance(1.05)
-        assert len(bench.names) == 10 + 10 + 10
+        burst = 600 * BURST_S / 60
+        assert len(bench.names) == 2 * int(burst)
+        await bench.time.advance(1.0)
+        assert len(bench.names) <= 2 * burst + 10 + 1
 
 
 @pytest.mark.asyncio
@@ -409,7 +512,7 @@ async def crowd(limits: Limits, asked: list[Ask], freezes: dict[int, float]) -> 
                 scope.cancel()
                 await settle_down()
             elif name in bench.names:
-                bench.limiter.settle(ask.tokens, ask.used)
+                bench.answer(name, ask.used)
         await bench.time.advance(10_000.0)
         # Everyone who was not cancelled got through, in the order of asking, and nobody during a freeze.
         assert bench.names == [name for name in range(len(asked)) if name not in cancelled]
@@ -420,4 +523,4 @@ async def crowd(limits: Limits, asked: list[Ask], freezes: dict[int, float]) -> 
             rate = limits.requests_per_minute / 60.0
             for end, until in enumerate(bench.times):
                 for start, since in enumerate(bench.times[: end + 1]):
-                    assert end - start + 1 <= max(1.0, rate) + rate * (until - since) + 1e-3
+                    assert end - start + 1 <= max(1.0, BURST_S * rate) + rate * (until - since) + 1e-3
