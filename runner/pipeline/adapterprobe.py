@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
 _SHOWN_BODY = 600
 _SHOWN_VALUE = 60
-_OF_BODY = frozenset({"choices", "id", "model", "created", "system_fingerprint", "service_tier"})
-_NOT_TESTED = ("n", "streaming", "embeddings", "tools", "response_format", "seed")
+_OF_BODY = ("id", "model", "created", "system_fingerprint", "service_tier")
+# Where these find nothing there is no answer, and the body is shown.
+_NEEDED = frozenset({"text", "embeddings.list", "embeddings.vector"})
+_NOT_TESTED = ("n", "streaming", "tools", "response_format", "seed")
 
 
 async def probe_adapter(transport: Transport, prepared: Prepared, adapter: Adapter) -> Probe:
     """Send one request, as a run would, and say what every expression of the response half finds in the answer.
 
-    Where the text is not found, the body that came is shown, cut, with the key removed. Raises UsageError.
+    Where text or vector is not found, the body that came is shown, cut, with the key removed. Raises UsageError.
     """
     found = Probe()
     for warning in prepared.warnings:
@@ -48,11 +50,15 @@ async def probe_adapter(transport: Transport, prepared: Prepared, adapter: Adapt
         found.note("auth" if error.http_status in {401, 403} else "answer", FAILED, error.message, error.hint)
         found.exit_code = 5
     else:
-        found.note("answer", PASSED, _answer(prepared, response.body, request.choices))
-    if not _explain(adapter, response.body, found) or error is not None:
-        verdict = SKIPPED if error is None else FAILED
+        verdict, said = _answer(prepared, response.body, request.choices)
+        found.note("answer", verdict, said)
+        found.exit_code = 0 if verdict == PASSED else 5
+    explained = _explain(adapter, prepared.plan.endpoint.name, response.body, found)
+    if not explained or found.exit_code:
+        verdict = FAILED if found.exit_code else SKIPPED
         found.checks.append(Check("body", verdict, _shown_body(response.body)))
-    for name in _NOT_TESTED:
+    embeds = prepared.plan.endpoint.name == "embeddings"
+    for name in (("array_input",) if adapter.takes_array else ()) if embeds else _NOT_TESTED:
         found.note(name, SKIPPED)
     return found
 
@@ -74,43 +80,45 @@ def first_request(prepared: Prepared) -> Request:
     raise UsageError("dataset.path: the dataset has no row that can be sent")
 
 
-def _answer(prepared: Prepared, body: bytes, choices: int) -> str:
+def _answer(prepared: Prepared, body: bytes, choices: int) -> tuple[str, str]:
+    """Return a verdict on the answer, and what a row would have of it."""
     try:
         outputs = prepared.plan.endpoint.parse(body, 1, choices).outputs[0]
     except ValueError as error:
-        return str(error)
-    return f"{outputs[0].text!r:.{_SHOWN_VALUE}}, status {outputs[0].status}, {len(outputs)} choices"
+        return FAILED, str(error)
+    first = outputs[0]
+    if first.status == "failed":
+        return FAILED, first.error_message or first.status
+    what = f"{first.text!r:.{_SHOWN_VALUE}}" if first.embedding is None else f"{len(first.embedding)} dimensions"
+    return PASSED, f"{what}, status {first.status}, {len(outputs)} choices"
 
 
-def _explain(adapter: Adapter, body: bytes, found: Probe) -> bool:
-    """Note what each expression finds; return whether the text was found."""
+def _explain(adapter: Adapter, endpoint: str, body: bytes, found: Probe) -> bool:
+    """Note what each expression finds; return whether text or vector was found."""
     try:
         value, _ = loads(body)
     except ValueError as error:
         found.note("mapping", LIMITED, f"the body is no JSON: {error}")
         return False
     response: Mapping[str, Any] = adapter.spec["response"]
-    choice = value
-    if response["choices"] is not None:
-        choices = compile_expression(response["choices"]).find(value)
-        choice = choices[0] if isinstance(choices, list) and choices else None
-    text_found = True
-    for name, text, scope in _expressions(response, value, choice):
+    own = _of_vectors(response, value) if endpoint == "embeddings" else _of_texts(response, value)
+    explained = True
+    for name, text, scope in (*own, *_of_body(response, value)):
         what = compile_expression(text).find(scope)
-        if name == "text":
-            text_found = what is not None
+        explained = explained and (what is not None or name not in _NEEDED)
         found.note(name, LIMITED if what is None else PASSED, f"`{text}` finds {_shown(what)}")
-    return text_found
+    return explained
 
 
-def _expressions(response: Mapping[str, Any], body: Any, choice: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield name, expression and what it is looked up in, for all that apply to the whole body or the first choice."""
+def _of_texts(response: Mapping[str, Any], body: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield name, expression and what it is looked up in: the first choice, or the body."""
+    choice = body
+    if response["choices"] is not None:
+        yield "choices", response["choices"], body
+        choice = _first(response["choices"], body)
     for name, text in response.items():
-        if isinstance(text, str):
-            yield name, text, body if name in _OF_BODY else choice
-    for name, text in response["usage"].items():
-        if text is not None:
-            yield f"usage.{name}", text, body
+        if isinstance(text, str) and name != "choices" and name not in _OF_BODY:
+            yield name, text, choice
     for section, names, scope in (
         ("logprobs", ("entries", "tokens", "token_logprobs", "top_lists"), choice),
         ("retrieved", ("list",), body),
@@ -118,6 +126,26 @@ def _expressions(response: Mapping[str, Any], body: Any, choice: Any) -> Iterato
         for name in names:
             if response[section] is not None and response[section][name] is not None:
                 yield f"{section}.{name}", response[section][name], scope
+
+
+def _of_vectors(response: Mapping[str, Any], body: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield name, expression and what it is looked up in: the body, then the first of its entries."""
+    section = response["embeddings"]
+    yield "embeddings.list", section["list"], body
+    for name in ("vector", "index"):
+        if section[name] is not None:
+            yield f"embeddings.{name}", section[name], _first(section["list"], body)
+
+
+def _of_body(response: Mapping[str, Any], body: Any) -> Iterator[tuple[str, str, Any]]:
+    named = [(name, response[name]) for name in _OF_BODY]
+    named += [(f"usage.{name}", text) for name, text in response["usage"].items()]
+    yield from ((name, text, body) for name, text in named if text is not None)
+
+
+def _first(expression: str, body: Any) -> Any:
+    found = compile_expression(expression).find(body)
+    return found[0] if isinstance(found, list) and found else None
 
 
 def _shown(value: Any) -> str:
