@@ -87,7 +87,7 @@ class Adapter:
         """The member of the body in which the inputs stand; null where they are not in one member alone."""
         fields = {path[1] for path, name, _ in self._body.reads if name == "input"}
         field = fields.pop() if len(fields) == 1 else None
-        return field if isinstance(field, str) else None
+        return field.removeprefix("$") if isinstance(field, str) else None
 
     def endpoint(self, name: str) -> Endpoint:
         """Return an endpoint's functions as this adapter speaks it."""

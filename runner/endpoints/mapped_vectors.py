@@ -67,9 +67,9 @@ class VectorReader:
         where = f"at response.embeddings.index of the adapter (`{self._section['index']}`)"
         if all(index is None for index in indexes):
             return _unclear(f"nothing {where}", total, choices)
-        beyond = [index for index in indexes if type(index) is int and not 0 <= index < total]
-        if beyond:  # counted from 1, or of other inputs: then the others may not mean what they seem to
-            return _unclear(f"{beyond[0]} {where}, of {total} inputs from 0", total, choices)
+        if any(type(index) is int and not 0 <= index < total for index in indexes):
+            # Counted from 1, or of other inputs: then the rest may not mean what they seem to.
+            return _unclear(f"an index beyond 0 to {total - 1} {where}", total, choices)
         # Places, since an entry may itself be null.
         places = entries_by_index(range(len(entries)), indexes, total, notes)
         return [

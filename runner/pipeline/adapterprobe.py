@@ -10,29 +10,33 @@ from runner.errors import ConnectError, TemplateError, UsageError
 from runner.jsontext import describe, dumps, loads
 from runner.pipeline.attempt import send
 from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader, UnusableRowError
+from runner.pipeline.loose import LooseBuilder
+from runner.pipeline.packing import Packer
 from runner.pipeline.probe import FAILED, LIMITED, PASSED, SKIPPED, Check, Probe
 from runner.readers import BadRow, read_batches
+from runner.records import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from runner.endpoints.adapter import Adapter
+    from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.prepare import Prepared
-    from runner.records import Request
     from runner.transport import Transport
 
 _SHOWN_BODY = 600
 _SHOWN_VALUE = 60
 _OF_BODY = ("id", "model", "created", "system_fingerprint", "service_tier")
 # Where these find nothing there is no answer, and the body is shown.
-_NEEDED = frozenset({"text", "embeddings.list", "embeddings.vector"})
+_NEEDED = frozenset({"text", "embeddings.list", "embeddings.vector", "embeddings.index"})
 _NOT_TESTED = ("n", "streaming", "tools", "response_format", "seed")
 
 
 async def probe_adapter(transport: Transport, prepared: Prepared, adapter: Adapter) -> Probe:
     """Send one request, as a run would, and say what every expression of the response half finds in the answer.
 
-    Where text or vector is not found, the body that came is shown, cut, with the key removed. Raises UsageError.
+    Where a request may hold several inputs, it holds that of the row twice. Where text or vector is not found, the body
+    that came is shown, cut, with the key removed. Raises UsageError.
     """
     found = Probe()
     for warning in prepared.warnings:
@@ -50,15 +54,14 @@ async def probe_adapter(transport: Transport, prepared: Prepared, adapter: Adapt
         found.note("auth" if error.http_status in {401, 403} else "answer", FAILED, error.message, error.hint)
         found.exit_code = 5
     else:
-        verdict, said = _answer(prepared, response.body, request.choices)
+        verdict, said = _answer(prepared, response.body, request)
         found.note("answer", verdict, said)
         found.exit_code = 0 if verdict == PASSED else 5
     explained = _explain(adapter, prepared.plan.endpoint.name, response.body, found)
     if not explained or found.exit_code:
         verdict = FAILED if found.exit_code else SKIPPED
         found.checks.append(Check("body", verdict, _shown_body(response.body)))
-    embeds = prepared.plan.endpoint.name == "embeddings"
-    for name in (("array_input",) if adapter.takes_array else ()) if embeds else _NOT_TESTED:
+    for name in () if prepared.plan.endpoint.name == "embeddings" else _NOT_TESTED:
         found.note(name, SKIPPED)
     return found
 
@@ -76,21 +79,35 @@ def first_request(prepared: Prepared) -> Request:
             with contextlib.suppress(UnusableRowError, TemplateError, TypeError):
                 if not isinstance(row, BadRow):
                     content, carry = read(row)
-                    return RequestBuilder(prepared.plan).build(Row(row, content, carry, 0))[0]
+                    return _request_of(prepared.plan, Row(row, content, carry, 0))
     raise UsageError("dataset.path: the dataset has no row that can be sent")
 
 
-def _answer(prepared: Prepared, body: bytes, choices: int) -> tuple[str, str]:
-    """Return a verdict on the answer, and what a row would have of it."""
+def _request_of(plan: RequestPlan, row: Row) -> Request:
+    """Return the request of a row; one that may hold several inputs holds the row's twice, to see that it may."""
+    if plan.packing is None:
+        return RequestBuilder(plan).build(row)[0]
+    made = LooseBuilder(plan, plan.packing).build(row)[0]
+    if isinstance(made, Request):
+        return made
+    packer = Packer(plan.packing.limits)
+    return [*packer.add(made), *packer.add(made), *packer.flush()][0]
+
+
+def _answer(prepared: Prepared, body: bytes, request: Request) -> tuple[str, str]:
+    """Return a verdict on the answer, and what rows would have of it."""
     try:
-        outputs = prepared.plan.endpoint.parse(body, 1, choices).outputs[0]
+        cases = prepared.plan.endpoint.parse(body, len(request.cases), request.choices).outputs
     except ValueError as error:
         return FAILED, str(error)
-    first = outputs[0]
-    if first.status == "failed":
-        return FAILED, first.error_message or first.status
-    what = f"{first.text!r:.{_SHOWN_VALUE}}" if first.embedding is None else f"{len(first.embedding)} dimensions"
-    return PASSED, f"{what}, status {first.status}, {len(outputs)} choices"
+    first = cases[0][0]
+    failed = next((output for case in cases for output in case if output.status == "failed"), None)
+    if failed is not None and prepared.plan.endpoint.name == "embeddings":
+        return FAILED, failed.error_message or failed.status
+    if first.embedding is not None:
+        count = sum(map(len, cases))
+        return PASSED, f"{count} vector{'s' if count > 1 else ''} of {len(first.embedding)} dimensions"
+    return PASSED, f"{first.text!r:.{_SHOWN_VALUE}}, status {first.status}, {len(cases[0])} choices"
 
 
 def _explain(adapter: Adapter, endpoint: str, body: bytes, found: Probe) -> bool:
