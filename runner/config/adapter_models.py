@@ -36,7 +36,11 @@ class AdapterCapabilities(_Section):
     tools: bool = Field(default=True, description="Tools and tool_choice.")
     response_format: bool = Field(default=True, description="The param response_format.")
     seed: bool = Field(default=True, description="The param seed.")
-    stream: bool = Field(default=False, description="Streaming; not available yet.")
+    stream: Literal[False, "openai"] = Field(
+        default=False,
+        description="Streaming. openai: the body asks for it by `stream` and `stream_options`, and the answer comes in "
+        "the chunks of OpenAI's API; `response` reads what they make up. false: none.",
+    )
     array_input: bool = Field(
         default=False,
         description="Embeddings of several inputs in one request: `input` is a list then, and stands in the body as "

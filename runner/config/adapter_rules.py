@@ -180,14 +180,22 @@ def _needed(values: Any) -> Iterator[Finding]:
             yield Finding(("response", "logprobs"), 'missing key "token"', "where an entry has its text")
 
 
+def _stream(values: Any) -> Iterator[Finding]:
+    where, method = ("capabilities", "stream"), value_at(values, ("method",))
+    if value_at(values, where) != "openai":
+        return
+    if value_at(values, ("endpoints",)) == ["embeddings"]:
+        yield Finding(where, "is for adapters whose endpoints hold chat or completions")
+    elif method is not None and method != "POST":
+        yield Finding(where, "has no meaning with this method", "streams are asked for by POST")
+
+
 def _params(values: Any) -> Iterator[Finding]:
     for table in ("rename", "defaults"):
         given = value_at(values, ("params", table))
         for name in given if isinstance(given, dict) else ():
             if name in CONTENT.values() or name in {"model", "stream"}:
                 yield Finding(("params", table, name), "is no param: the body says where it goes")
-    if value_at(values, ("capabilities", "stream")) is True:
-        yield Finding(("capabilities", "stream"), "streaming with an adapter is not available yet", "leave it out")
 
 
 def _credentials(values: Any) -> Iterator[Finding]:
@@ -202,4 +210,4 @@ def _spelling(name: str, known: tuple[str, ...], what: str) -> str:
 
 
 _AUTH = "say under auth how the key is sent, and put its variable's name into model.api_key_env"
-_RULES = (_credentials, _expressions, _body, _array, _target, _headers, _auth, _kinds, _needed, _params)
+_RULES = (_credentials, _expressions, _body, _array, _target, _headers, _auth, _kinds, _needed, _params, _stream)

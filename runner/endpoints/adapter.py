@@ -16,15 +16,15 @@ from runner.digest import digest_of
 from runner.endpoints import ENDPOINTS, Packable
 from runner.endpoints.chat import choices_wanted
 from runner.endpoints.embeddings import inputs_of
-from runner.endpoints.mapping import compile_response, compile_vectors
+from runner.endpoints.mapping import compile_texts, compile_vectors
 from runner.endpoints.tree import compile_tree
 from runner.errors import TemplateError
+from runner.jsontext import loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from runner.endpoints import Endpoint
-    from runner.endpoints.mapping import ResponseMapping
     from runner.endpoints.tree import Tree
 
 # What the body's expressions can read.
@@ -62,8 +62,6 @@ class Adapter:
     certain: bool
     request_digest: bytes
     _body: Tree
-    _texts: ResponseMapping
-    _vectors: ResponseMapping | None
 
     @property
     def method(self) -> str:
@@ -89,19 +87,28 @@ class Adapter:
         field = fields.pop() if len(fields) == 1 else None
         return field.removeprefix("$") if isinstance(field, str) else None
 
+    @property
+    def streams(self) -> bool:
+        """Whether answers can be streamed, in the chunks of OpenAI's API."""
+        return bool(self.spec["capabilities"]["stream"] == "openai")
+
     def endpoint(self, name: str) -> Endpoint:
         """Return an endpoint's functions as this adapter speaks it."""
-        if name == "embeddings" and self._vectors is not None:
+        own = ENDPOINTS[name]
+        response, errors = self.spec["response"], self.spec["errors"]
+        if name == "embeddings":
             packable = Packable(by_default=True, most=self.most_inputs or _MOST_INPUTS) if self.takes_array else None
-            own = replace(ENDPOINTS[name], batch_url=None, packable=packable, glance=None)
-            return self._answering(own, self._vectors)
-        own = replace(ENDPOINTS["chat"], name=name, batch_url=None, stream=None, enter_retrieval=None)
-        return self._answering(replace(own, reserve_tokens=self._reserve_tokens), self._texts)
-
-    def _answering(self, endpoint: Endpoint, mapping: ResponseMapping) -> Endpoint:
+            mapping = compile_vectors(response, errors)
+            own = replace(own, packable=packable, glance=None)
+        else:
+            stream = own.stream if self.streams else None
+            mapping = compile_texts(response, errors, stream.read if stream else loads)
+            chat = replace(ENDPOINTS["chat"], name=name, stream=stream, enter_retrieval=None)
+            own = replace(chat, reserve_tokens=self._reserve_tokens)
         return replace(
-            endpoint,
+            own,
             path=self.spec["path"],
+            batch_url=None,
             find_problem=mapping.find_problem,
             parse=mapping.parse,
             count_tokens=mapping.count_tokens,
@@ -209,8 +216,6 @@ def compile_adapter(spec: Mapping[str, Any]) -> Adapter:
         certain=body.certain and "$if" not in spec["body"],
         request_digest=digest_of({name: value for name, value in half.items() if value}),
         _body=body,
-        _texts=compile_response(spec["response"], spec["errors"]),
-        _vectors=compile_vectors(spec["response"], spec["errors"]) if spec["response"]["embeddings"] else None,
     )
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from runner.errors import RequestError
     from runner.records import Parsed
 
+# A hostile answer may have millions of entries, and this is asked while the event loop waits.
+_LOOKED_AT = 4096
+
 
 class VectorReader:
     """Reads answers: the expressions of `response.embeddings` and of what stands around it, compiled."""
@@ -39,9 +42,9 @@ class VectorReader:
         found = self._list(body)
         if not isinstance(found, list) or not found:
             return _finds_nothing("list", self._section["list"], "no vectors in the 2xx answer")
-        if all(self._vector(entry) is None for entry in found):
+        if all(self._vector(entry) is None for entry in found[:_LOOKED_AT]):
             name = "list" if self._section.get("vector") is None else "vector"
-            return _finds_nothing(name, self._section[name], f"nothing in the {len(found)} entries of the 2xx answer")
+            return _finds_nothing(name, self._section[name], f"nothing in the {len(found):,} entries of the 2xx answer")
         return None
 
     def parse(self, body: bytes, cases: int, choices: int) -> Parsed:

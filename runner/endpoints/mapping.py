@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runner.errors import RequestError
     from runner.records import Parsed, Retrieved, Usage
 
+    Load = Callable[[bytes], tuple[Any, str | None]]
+
 STATUS_BY_FINISH = {"length": "truncated", "max_tokens": "truncated", "content_filter": "content_filter"}
 
 
@@ -40,9 +42,12 @@ class ResponseMapping:
     error_in_body: Callable[[Any], RequestError | None] | None
 
 
-def compile_response(response: Mapping[str, Any], errors: Mapping[str, Any]) -> ResponseMapping:
-    """Compile a response half that was validated before, for answers that are texts."""
-    return _mapping(_Reader(response), errors)
+def compile_texts(response: Mapping[str, Any], errors: Mapping[str, Any], load: Load = loads) -> ResponseMapping:
+    """Compile a response half that was validated before, for answers that are texts.
+
+    `load(bytes)` gives a body's value and a note, as `jsontext.loads` does; so streams are put together.
+    """
+    return _mapping(_Reader(response, load), errors)
 
 
 def compile_vectors(response: Mapping[str, Any], errors: Mapping[str, Any]) -> ResponseMapping:
@@ -66,7 +71,8 @@ def _mapping(reader: _Reader | VectorReader, errors: Mapping[str, Any]) -> Respo
 class _Reader:
     """Reads answers: the expressions of `response`, compiled."""
 
-    def __init__(self, response: Mapping[str, Any]) -> None:
+    def __init__(self, response: Mapping[str, Any], load: Load) -> None:
+        self.load = load
         self.choices = None if response.get("choices") is None else find_in(response, "choices")
         self.text_expression = response.get("text")
         self.find = {name: find_in(response, name) for name in _CHOICE_NAMES}
@@ -91,8 +97,8 @@ class _Reader:
         return NoChoicesError(message, hint=UNMAPPED)
 
     def parse(self, body: bytes, cases: int, choices: int) -> Parsed:
-        """Read an answer. Raises ValueError when the body is no JSON, or holds no answer for this mapping."""
-        value, note = loads(body)
+        """Read an answer. Raises ValueError when the body cannot be read, or holds no answer for this mapping."""
+        value, note = self.load(body)
         problem = self.find_problem(value)
         if problem is not None:
             raise ValueError(problem.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from runner.endpoints import is_event_stream
 from runner.endpoints.expressions import compile_expression
 from runner.errors import ConnectError, TemplateError, UsageError
 from runner.jsontext import describe, dumps, loads
@@ -19,6 +20,7 @@ from runner.records import Request
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from runner.endpoints import Endpoint
     from runner.endpoints.adapter import Adapter
     from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.prepare import Prepared
@@ -57,12 +59,17 @@ async def probe_adapter(transport: Transport, prepared: Prepared, adapter: Adapt
         verdict, said = _answer(prepared, response.body, request)
         found.note("answer", verdict, said)
         found.exit_code = 0 if verdict == PASSED else 5
-    explained = _explain(adapter, prepared.plan.endpoint.name, response.body, found)
+    explained = _explain(adapter, prepared.plan.endpoint, response.body, found)
     if not explained or found.exit_code:
         verdict = FAILED if found.exit_code else SKIPPED
         found.checks.append(Check("body", verdict, _shown_body(response.body)))
+    if request.stream:
+        streamed = is_event_stream(response.body)
+        found.note("streaming", PASSED if streamed else LIMITED, "" if streamed else "the answer is no stream")
+    tested = {"streaming"} if request.stream else set()
     for name in () if prepared.plan.endpoint.name == "embeddings" else _NOT_TESTED:
-        found.note(name, SKIPPED)
+        if name not in tested:
+            found.note(name, SKIPPED)
     return found
 
 
@@ -110,15 +117,15 @@ def _answer(prepared: Prepared, body: bytes, request: Request) -> tuple[str, str
     return PASSED, f"{first.text!r:.{_SHOWN_VALUE}}, status {first.status}, {len(cases[0])} choices"
 
 
-def _explain(adapter: Adapter, endpoint: str, body: bytes, found: Probe) -> bool:
+def _explain(adapter: Adapter, endpoint: Endpoint, body: bytes, found: Probe) -> bool:
     """Note what each expression finds; return whether text or vector was found."""
     try:
-        value, _ = loads(body)
+        value, _ = loads(body) if endpoint.stream is None else endpoint.stream.read(body)
     except ValueError as error:
         found.note("mapping", LIMITED, f"the body is no JSON: {error}")
         return False
     response: Mapping[str, Any] = adapter.spec["response"]
-    own = _of_vectors(response, value) if endpoint == "embeddings" else _of_texts(response, value)
+    own = _of_vectors(response, value) if endpoint.name == "embeddings" else _of_texts(response, value)
     explained = True
     for name, text, scope in (*own, *_of_body(response, value)):
         what = compile_expression(text).find(scope)

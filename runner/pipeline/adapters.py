@@ -117,6 +117,7 @@ def plan_for(config: RunConfig, adapter: Adapter) -> AdapterPlan:
         target_column=config.dataset.target,
         kept=None if config.dataset.keep is None else tuple(config.dataset.keep),
         repeats=request.repeats,
+        stream=request.stream,
         wire=adapter.wire(*names),
         wire_digest=adapter.request_digest,
         packing=None if limits is None else Packing(limits, fields[name], others, adapter.wire_around(*names)),
@@ -133,7 +134,7 @@ def _refuse_or_drop(config: RunConfig, adapter: Adapter) -> list[str]:
             [Problem("request.endpoint", f"the adapter {name} has no {request.endpoint}", f"it has {has}")]
         )
     found = list(_of_inputs(config, adapter)) if request.endpoint == "embeddings" else []
-    if request.stream:
+    if request.stream and not adapter.streams:
         found.append(Problem("request.stream", f"the adapter {name} cannot stream", "set request.stream: false"))
     unsupported = adapter.unsupported(request.params)
     if request.on_unsupported == "fail":

@@ -78,7 +78,8 @@ def problems_of(tmp_path: Path) -> Callable[[str], list[str]]:
         ("auth", {"type": "header", "name": "a b"}, "auth.name: is not the name of an HTTP header"),
         ("auth", {"type": "bearer", "name": "x"}, "auth.name: has no meaning with type bearer"),
         ("auth", {"type": "basic", "user": "a:b"}, "auth.user: has characters that no header can hold here"),
-        ("capabilities", {"stream": True}, "capabilities.stream: streaming with an adapter is not available yet"),
+        ("capabilities", {"stream": True}, "capabilities.stream: expected false or openai, found true"),
+        ("capabilities", {"stream": "sse"}, 'capabilities.stream: expected false or openai, found "sse"'),
         ("capabilities", {"logprbs": True}, 'capabilities.logprbs: unknown key (did you mean "logprobs"?)'),
         ("body", [], "body: expected a mapping, found a list"),
         ("body/q", "{{ mesages }}", 'body.q: reads mesages, which is not there (did you mean "messages"?)'),
@@ -122,6 +123,22 @@ EMBEDDING = {
     "body": {"texts": "{{ input }}"},
     "response": {"embeddings": {"list": "data"}},
 }
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"method": "GET"}, "capabilities.stream: has no meaning with this method (streams are asked for by POST)"),
+        (
+            {"endpoints": ["embeddings"], "response": {"embeddings": {"list": "a"}}},
+            "capabilities.stream: is for adapters whose endpoints hold chat or completions",
+        ),
+    ],
+)
+def test_a_stream_is_asked_for_by_post_and_is_of_texts(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        adapter_from_dict(changed({"capabilities": {"stream": "openai"}, **changes}), "mine")
+    assert list(map(str, caught.value.problems)) == [problem]
 
 
 @pytest.mark.parametrize(
@@ -290,9 +307,14 @@ def test_the_json_schema_describes_every_key() -> None:
         assert all(key.get("description") for key in section["properties"].values())
 
 
-def test_the_documented_example_is_valid(tmp_path: Path) -> None:
+def test_the_documented_examples_are_valid(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
-    path = tmp_path / "rag.yaml"
-    path.write_text(page.split("```yaml")[1].split("```")[0], encoding="utf-8")
-    assert compile_adapter(load_adapter(str(path))).columns == ("kb",)
+    examples = [block.split("```")[0] for block in page.split("```yaml")[1:]]
+    found = []
+    for number, example in enumerate(examples):
+        path = tmp_path / f"example-{number}.yaml"
+        path.write_text(example, encoding="utf-8")
+        made = compile_adapter(load_adapter(str(path)))
+        found.append((made.columns, made.takes_array))
+    assert found == [(("kb",), False), ((), True)]
     assert all(f"`{name}`" in page for name in shipped_adapters())
