@@ -130,15 +130,15 @@ class Adapter:
         only = self.spec["params"]["only"]
         return [name for name in params if name in never or (only is not None and name not in only)]
 
-    def wire(self, param_names: tuple[str, ...], extra_names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], bytes]:
+    def wire(
+        self, endpoint: str, param_names: tuple[str, ...], extra_names: tuple[str, ...]
+    ) -> Callable[[Mapping[str, Any]], bytes]:
         """Return what turns a logical request into the bytes of a body. It raises TemplateError, TypeError."""
         build = self._builder(param_names, extra_names)
+        if endpoint != "embeddings":
+            return lambda logical: _encode(build(logical, logical.get("input")))
         inputs = inputs_of if self.takes_array else self._one_input
-
-        def wrap(logical: Mapping[str, Any]) -> bytes:
-            return _encode(build(logical, inputs(logical["input"]) if "input" in logical else None))
-
-        return wrap
+        return lambda logical: _encode(build(logical, inputs(logical["input"])))
 
     def wire_around(
         self, param_names: tuple[str, ...], extra_names: tuple[str, ...]

@@ -118,7 +118,7 @@ def plan_for(config: RunConfig, adapter: Adapter) -> AdapterPlan:
         kept=None if config.dataset.keep is None else tuple(config.dataset.keep),
         repeats=request.repeats,
         stream=request.stream,
-        wire=adapter.wire(*names),
+        wire=adapter.wire(request.endpoint, *names),
         wire_digest=adapter.request_digest,
         packing=None if limits is None else Packing(limits, fields[name], others, adapter.wire_around(*names)),
     )

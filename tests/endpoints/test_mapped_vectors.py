@@ -174,10 +174,13 @@ def test_what_stands_around_the_array_is_what_the_tree_makes(texts: list[str], n
     logical = {"model": model, "dimensions": note, "trace": note, "$row": {"note": note}}
     names = ("dimensions",), ("trace",)
     before, after = adapter.wire_around(*names)(logical)
+    wire = adapter.wire("embeddings", *names)
     for inputs in (texts, texts[:1]):
         body = before + orjson.dumps(inputs) + after
-        assert body == adapter.wire(*names)({**logical, "input": inputs})
-    assert adapter.wire(*names)({**logical, "input": texts[0]}) == before + orjson.dumps(texts[:1]) + after
+        assert body == adapter.wire("embeddings", *names)({**logical, "input": inputs})
+    assert (
+        adapter.wire("embeddings", *names)({**logical, "input": texts[0]}) == before + orjson.dumps(texts[:1]) + after
+    )
     assert orjson.loads(before + b"[]" + after) == {
         "dims": note,
         "deep": {"zlast": 1, "texts": []},
@@ -192,7 +195,7 @@ def test_what_stands_around_the_array_is_what_the_tree_makes(texts: list[str], n
 )
 def test_an_array_holds_inputs_whatever_a_row_gives(content: Any, seen: list[Any]) -> None:
     adapter = compile_adapter(adapter_from_dict(ARRAY, "mine"))
-    assert orjson.loads(adapter.wire((), ())({"input": content}))["deep"]["texts"] == seen
+    assert orjson.loads(adapter.wire("embeddings", (), ())({"input": content}))["deep"]["texts"] == seen
 
 
 @pytest.mark.parametrize(
@@ -201,7 +204,14 @@ def test_an_array_holds_inputs_whatever_a_row_gives(content: Any, seen: list[Any
 )
 def test_without_an_array_the_body_sees_the_one_input(content: Any, body: dict[str, Any]) -> None:
     adapter = compile_adapter(adapter_from_dict(SINGLE, "mine"))
-    assert orjson.loads(adapter.wire((), ())({"input": content})) == body
+    assert orjson.loads(adapter.wire("embeddings", (), ())({"input": content})) == body
+
+
+def test_what_other_endpoints_call_input_is_left_as_it_is() -> None:
+    spec = {**SINGLE, "endpoints": ["chat", "embeddings"], "response": {"text": "a", **SINGLE["response"]}}
+    adapter = compile_adapter(adapter_from_dict({**spec, "body": {"more": "{{ input }}"}}, "mine"))
+    assert adapter.wire("chat", ("input",), ())({"input": ["a", "b"]}) == b'{"more":["a","b"]}'
+    assert adapter.wire("chat", (), ())({}) == b"{}"
 
 
 def test_the_endpoint_is_that_of_embeddings_with_the_adapters_own_limits() -> None:
