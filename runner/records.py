@@ -48,13 +48,14 @@ class Wrapping:
     """What stands around the inputs of a body that can hold several: JSON `before` and `after` them.
 
     `plain` is `before` without the encoding that is asked for by default, null where none is. `answer_tokens` is the
-    most tokens that all answers to one input may have.
+    most tokens that all answers to one input may have. `always_array` says that one input stands in an array, too.
     """
 
     before: bytes
     after: bytes
     plain: bytes | None = None
     answer_tokens: int = 0
+    always_array: bool = False
 
 
 @value

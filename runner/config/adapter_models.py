@@ -36,7 +36,19 @@ class AdapterCapabilities(_Section):
     tools: bool = Field(default=True, description="Tools and tool_choice.")
     response_format: bool = Field(default=True, description="The param response_format.")
     seed: bool = Field(default=True, description="The param seed.")
-    stream: bool = Field(default=False, description="Streaming; not available yet.")
+    stream: Literal[False, "openai"] = Field(
+        default=False,
+        description="Streaming. openai: the body asks for it by `stream` and `stream_options`, and the answer comes in "
+        "the chunks of OpenAI's API; `response` reads what they make up. false: none.",
+    )
+    array_input: bool = Field(
+        default=False,
+        description="Embeddings of several inputs in one request: `input` is a list then, and stands in the body as "
+        '"{{ input }}", in one place; false: `input` is the one input.',
+    )
+    most_inputs: int | None = Field(
+        default=None, ge=1, description="With array_input: the most inputs that the server takes; null: not known."
+    )
 
 
 class AdapterParams(_Section):
@@ -91,8 +103,14 @@ class AdapterEmbeddings(_Section):
     """Vectors of an embeddings answer."""
 
     list: str = Field(description="The list of entries or vectors, in the body.")
-    vector: str | None = Field(default=None, description="In an entry: the vector; null: the entry is one.")
-    index: str | None = Field(default=None, description="In an entry: which input it is of; null: its position.")
+    vector: str | None = Field(
+        default=None, description="In an entry: the vector, a list of numbers or base64 of float32; null: the entry."
+    )
+    index: str | None = Field(
+        default=None,
+        description="In an entry: which input it is of, from 0; null: their order says it, where there are as many as "
+        "inputs.",
+    )
 
 
 class AdapterResponse(_Section):

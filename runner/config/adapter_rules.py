@@ -25,6 +25,7 @@ _SECTIONS = ("logprobs", "usage", "retrieved", "embeddings")
 _OF_ERRORS = ("code", "message", "in_body")
 _ERROR_STATUS = re.compile(r"[45][0-9][0-9]")
 _PATH = re.compile(r"/[^\s?#\x00-\x1f\x7f]*")
+_ONLY_INPUT = re.compile(r"\s*\{\{\s*input\s*\}\}\s*")
 _WITHOUT_SPACES = re.compile(r"\{\{.*?\}\}")
 
 
@@ -70,6 +71,30 @@ def _body(values: Any) -> Iterator[Finding]:
             yield Finding(path, f"reads {shown_key(name)}, which is not there", _spelling(name, CONTEXT, "can be read"))
         elif name == "row" and inner is None:
             yield Finding(path, "reads row as a whole", "name the column: row.question")
+
+
+def _array(values: Any) -> Iterator[Finding]:
+    """Find what keeps a body from being sent with one input or several, whatever else stands in it."""
+    where, body = ("capabilities", "array_input"), value_at(values, ("body",))
+    endpoints = value_at(values, ("endpoints",))
+    if value_at(values, where) is not True:
+        if value_at(values, ("capabilities", "most_inputs")) is not None:
+            yield Finding(("capabilities", "most_inputs"), "has no meaning without array_input: true")
+        return
+    if isinstance(endpoints, list) and "embeddings" not in endpoints:
+        yield Finding(where, "is for adapters whose endpoints hold embeddings")
+        return
+    paths = [path for path, name, _ in compile_tree(body, ("body",)).reads if name == "input"]
+    if isinstance(body, dict) and not paths:
+        yield Finding(("body",), "has no place for the inputs", 'e.g. texts: "{{ input }}"')
+    for path in paths[1:]:
+        yield Finding(path, "reads input a second time", "with capabilities.array_input one place has the inputs")
+    for path in paths[:1]:
+        if path[-1] in ("$merge", "$if") or not _ONLY_INPUT.fullmatch(value_at(values, path)):
+            hint = 'write "{{ input }}" and nothing else: with capabilities.array_input it is always a list'
+            yield Finding(path, "does more with input than to hold it", hint)
+        elif any("$if" in value_at(values, path[:end]) for end in range(1, len(path))):
+            yield Finding(path, "stands below an $if", "with capabilities.array_input the inputs are always sent")
 
 
 def _target(values: Any) -> Iterator[Finding]:
@@ -155,14 +180,22 @@ def _needed(values: Any) -> Iterator[Finding]:
             yield Finding(("response", "logprobs"), 'missing key "token"', "where an entry has its text")
 
 
+def _stream(values: Any) -> Iterator[Finding]:
+    where, method = ("capabilities", "stream"), value_at(values, ("method",))
+    if value_at(values, where) != "openai":
+        return
+    if value_at(values, ("endpoints",)) == ["embeddings"]:
+        yield Finding(where, "is for adapters whose endpoints hold chat or completions")
+    elif method is not None and method != "POST":
+        yield Finding(where, "has no meaning with this method", "streams are asked for by POST")
+
+
 def _params(values: Any) -> Iterator[Finding]:
     for table in ("rename", "defaults"):
         given = value_at(values, ("params", table))
         for name in given if isinstance(given, dict) else ():
             if name in CONTENT.values() or name in {"model", "stream"}:
                 yield Finding(("params", table, name), "is no param: the body says where it goes")
-    if value_at(values, ("capabilities", "stream")) is True:
-        yield Finding(("capabilities", "stream"), "streaming with an adapter is not available yet", "leave it out")
 
 
 def _credentials(values: Any) -> Iterator[Finding]:
@@ -177,4 +210,4 @@ def _spelling(name: str, known: tuple[str, ...], what: str) -> str:
 
 
 _AUTH = "say under auth how the key is sent, and put its variable's name into model.api_key_env"
-_RULES = (_credentials, _expressions, _body, _target, _headers, _auth, _kinds, _needed, _params)
+_RULES = (_credentials, _expressions, _body, _array, _target, _headers, _auth, _kinds, _needed, _params, _stream)

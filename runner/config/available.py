@@ -34,8 +34,8 @@ def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
     several = request.batch_size not in ("auto", 1)
     if several and request.stream:
         yield "request.stream", "streaming with requests of several samples"
-    if several and config.model.adapter != "openai":
-        yield "request.batch_size", "requests of several samples with an adapter"
+    if several and config.model.adapter != "openai" and request.endpoint != "embeddings":
+        yield "request.batch_size", f"{request.endpoint} of several samples in a request with an adapter"
     if request.on_truncated != "keep":
         yield "request.on_truncated", "asking again after a truncated answer"
     if request.max_tokens_cap is not None:

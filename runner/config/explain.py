@@ -99,7 +99,8 @@ def _finding(path: KeyPath, errors: list[ErrorDetails], value: Any, model: type[
 
 
 def _expected(error: ErrorDetails) -> str:
-    return _EXPECTED[error["type"]].format(**error.get("ctx", {})).replace("'", "")
+    # Words and false as YAML writes them.
+    return _EXPECTED[error["type"]].format(**error.get("ctx", {})).replace("'", "").replace("False", "false")
 
 
 def _found(path: KeyPath, value: Any) -> str:

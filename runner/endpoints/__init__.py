@@ -58,11 +58,13 @@ class Packable:
     """That one request may hold the inputs of several samples, as an array at the endpoint's `field`.
 
     `by_default` says whether it does unless the config wants it; `encoding` is a field and its value that are asked for
-    unless the config says otherwise, and left out where the server refuses them.
+    unless the config says otherwise, and left out where the server refuses them. `most` is how many inputs go into one
+    request unless the config says it, null where only the limits of packs decide.
     """
 
     by_default: bool
     encoding: tuple[str, str] | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

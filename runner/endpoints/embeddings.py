@@ -17,7 +17,7 @@ import numpy as np
 
 from runner.endpoints.answers import missing_choice, parsed_from
 from runner.endpoints.usage import count_tokens
-from runner.endpoints.vectors import VectorError, decode, decode_all, vector_of, without_infinities
+from runner.endpoints.vectors import VectorError, decode_all, vector_in, without_infinities
 from runner.errors import NoChoicesError, ParseError, kind_of
 from runner.jsontext import loads
 from runner.records import Output
@@ -64,9 +64,12 @@ def longest_answer(_body: dict[str, Any]) -> int | None:
 
 def choices_wanted(body: dict[str, Any]) -> int:
     """Return how many vectors a request body asks for: one for each of its inputs."""
-    content = body.get("input")
-    # A list of numbers is one input, as token ids.
-    return len(content) if isinstance(content, list) and content and not isinstance(content[0], int) else 1
+    return len(inputs_of(body.get("input")))
+
+
+def inputs_of(content: Any) -> list[Any]:
+    """Return the inputs that stand at `input`: those of a list, unless it holds numbers, the token ids of one input."""
+    return content if isinstance(content, list) and content and not isinstance(content[0], int) else [content]
 
 
 def reserve_tokens(_body: dict[str, Any], size_bytes: int) -> int:
@@ -131,11 +134,16 @@ def _places(entries: list[Any], total: int, notes: list[str]) -> Sequence[dict[s
             return entries  # what nearly every answer is
         if len(entries) == total == 1 and indexes == [None]:
             return entries
-    sound = [entry for entry in entries if isinstance(entry, dict)]
-    counts = Counter(entry["index"] for entry in sound if type(entry.get("index")) is int)
-    placed = {
-        entry["index"]: entry for entry in sound if type(entry.get("index")) is int and counts[entry["index"]] == 1
-    }
+    return entries_by_index(
+        entries, [entry.get("index") if isinstance(entry, dict) else None for entry in entries], total, notes
+    )
+
+
+def entries_by_index(entries: Sequence[Any], indexes: Sequence[Any], total: int, notes: list[str]) -> list[Any]:
+    """Return the entry of each of `total` inputs, null where it has none or more than one; `notes` gets the others."""
+    stated = [(index, entry) for index, entry in zip(indexes, entries, strict=True) if type(index) is int]
+    counts = Counter(index for index, _ in stated)
+    placed = {index: entry for index, entry in stated if counts[index] == 1}
     usable = sum(0 <= index < total for index in placed)
     if usable < len(entries):
         notes.append(
@@ -193,25 +201,16 @@ def _whole(places: Sequence[dict[str, Any] | None], entries: list[Any], matrix: 
 
 
 def _output(entry: dict[str, Any] | None, choice: int) -> Output:
-    if entry is None:
-        return missing_choice(choice)
+    return missing_choice(choice) if entry is None else output_of(entry.get("embedding"), choice)
+
+
+def output_of(found: Any, choice: int) -> Output:
+    """Return the output of what stands where an answer should have a vector: base64, a list of numbers, or neither."""
     try:
-        vector = _vector(entry.get("embedding"))
+        vector = vector_in(found)
     except VectorError as error:
         return Output(choice, "failed", error_kind=kind_of(ParseError), error_message=f"{error}; its bytes are in raw/")
     (finite,), (odd,) = without_infinities(vector.reshape(1, -1))
     return Output(
         choice, "ok", embedding=finite, note=f"embedding: {odd} values are not finite, and null" if odd else None
     )
-
-
-def _vector(found: Any) -> Vector:
-    if isinstance(found, str):
-        found = decode(found)
-    elif isinstance(found, list):
-        found = vector_of(found)
-    if not isinstance(found, np.ndarray):
-        raise VectorError("there is no embedding" if found is None else "the embedding is not a list of numbers")
-    if not len(found):
-        raise VectorError("the embedding is empty")
-    return found

@@ -19,6 +19,8 @@ ANSWERED = (
     *("auth", "bad_request", "context_length", "model_not_found", "not_found", "overload", "permission_denied"),
     *("quota", "rate_limit", "request_timeout", "request_too_large", "server"),
 )
+# What to do about an answer in which nothing is found.
+UNMAPPED = "does response in the adapter fit what the server sends? `evalrunner check CONFIG` shows both"
 _LONGEST_MESSAGE = 300
 
 

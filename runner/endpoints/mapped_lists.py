@@ -1,10 +1,10 @@
-"""Owns the lists of an adapter's answer: log probabilities, retrieved documents, embeddings."""
+"""Owns the lists of an adapter's answer: log probabilities, retrieved documents."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.endpoints.found import as_number, as_text, as_word, find_in, item_at, itself
+from runner.endpoints.found import as_number, as_text, as_word, find_in, item_at
 from runner.endpoints.logprobs import read_chat_logprobs
 from runner.records import Retrieved
 
@@ -80,25 +80,3 @@ class RetrievedReader:
             score=as_number(self._find["score"](one)),
             text=as_text(self._find["text"](one), "retrieved.text", notes),
         )
-
-
-def read_embeddings(
-    mapping: Mapping[str, Any], body: Any, wanted: int, notes: list[str]
-) -> tuple[list[float | None] | None, ...]:
-    """Return `wanted` vectors in the order of the inputs; null for one that the body lacks.
-
-    `mapping` is `response.embeddings`: `list` finds the vectors' entries, `vector` and `index` are looked up in each.
-    """
-    found = find_in(mapping, "list")(body)
-    vector_of, index_of = find_in(mapping, "vector", itself), find_in(mapping, "index")
-    vectors: dict[int, list[float | None]] = {}
-    for position, entry in enumerate(found if isinstance(found, list) else ()):
-        index = index_of(entry)
-        if type(index) is not int or index in vectors or not 0 <= index < wanted:
-            index = position
-        vector = vector_of(entry)
-        if not isinstance(vector, list) or index >= wanted:
-            notes.append(f"embedding {position} is {'one too many' if isinstance(vector, list) else 'no list'}")
-            continue
-        vectors.setdefault(index, [as_number(one) for one in vector])
-    return tuple(vectors.get(index) for index in range(wanted))

@@ -1,4 +1,4 @@
-"""Owns the response half of an adapter: what its expressions find in a body, as outputs, usage and errors.
+"""Owns the response half of an adapter: what its expressions find in a body, as texts, usage and errors.
 
 A body is hostile: an expression that does not fit it finds nothing, and nothing here raises but for a body without an
 answer. The plain values that a mapping is made of are those of `response` and `errors` in an adapter file.
@@ -9,25 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.endpoints.answers import seconds_or_none
+from runner.endpoints.answers import missing_choice
 from runner.endpoints.found import as_refusal, as_text, as_word, find_in
-from runner.endpoints.mapped_errors import ErrorReader
+from runner.endpoints.mapped_body import OF_TEXTS, BodyReader
+from runner.endpoints.mapped_errors import UNMAPPED, ErrorReader
 from runner.endpoints.mapped_lists import LogprobReader, RetrievedReader
+from runner.endpoints.mapped_vectors import VectorReader
 from runner.endpoints.tree import is_true
-from runner.endpoints.usage import as_count
-from runner.errors import MissingChoiceError, NoChoicesError, ServerError, kind_of
+from runner.errors import NoChoicesError, ServerError, kind_of
 from runner.jsontext import describe, dumps, loads
-from runner.records import Output, Parsed, Usage
+from runner.records import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from runner.errors import RequestError
-    from runner.records import Retrieved
+    from runner.records import Parsed, Retrieved, Usage
+
+    Load = Callable[[bytes], tuple[Any, str | None]]
 
 STATUS_BY_FINISH = {"length": "truncated", "max_tokens": "truncated", "content_filter": "content_filter"}
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
-_HINT = "does response in the adapter fit what the server sends? `evalrunner check CONFIG` shows both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,27 @@ class ResponseMapping:
     error_in_body: Callable[[Any], RequestError | None] | None
 
 
-def compile_response(response: Mapping[str, Any], errors: Mapping[str, Any]) -> ResponseMapping:
-    """Compile a response half that was validated before."""
-    reader = _Reader(response)
+def compile_texts(response: Mapping[str, Any], errors: Mapping[str, Any], load: Load = loads) -> ResponseMapping:
+    """Compile a response half that was validated before, for answers that are texts.
+
+    `load(bytes)` gives a body's value and a note, as `jsontext.loads` does; so streams are put together.
+    """
+    return _mapping(_Reader(response, load), errors)
+
+
+def compile_vectors(response: Mapping[str, Any], errors: Mapping[str, Any]) -> ResponseMapping:
+    """Compile a response half that was validated before, for answers that are vectors."""
+    return _mapping(VectorReader(response), errors)
+
+
+def _mapping(reader: _Reader | VectorReader, errors: Mapping[str, Any]) -> ResponseMapping:
     in_body = errors.get("in_body")
     refining = any(errors.get(name) for name in ("by_status", "by_code", "message"))
     judge = ErrorReader(errors)
     return ResponseMapping(
         find_problem=reader.find_problem,
         parse=reader.parse,
-        count_tokens=reader.usage.count,
+        count_tokens=reader.body.usage.count,
         refine=judge.refine if refining else None,
         error_in_body=judge.in_body if in_body is not None else None,
     )
@@ -59,15 +71,15 @@ def compile_response(response: Mapping[str, Any], errors: Mapping[str, Any]) -> 
 class _Reader:
     """Reads answers: the expressions of `response`, compiled."""
 
-    def __init__(self, response: Mapping[str, Any]) -> None:
+    def __init__(self, response: Mapping[str, Any], load: Load) -> None:
+        self.load = load
         self.choices = None if response.get("choices") is None else find_in(response, "choices")
         self.text_expression = response.get("text")
         self.find = {name: find_in(response, name) for name in _CHOICE_NAMES}
-        self.of_body = {name: find_in(response, name) for name in _BODY_NAMES}
         self.status = {**STATUS_BY_FINISH, **(response.get("status") or {})}
         self.logprobs = LogprobReader(response["logprobs"]) if response.get("logprobs") else None
         self.retrieved = RetrievedReader(response["retrieved"]) if response.get("retrieved") else None
-        self.usage = _UsageReader(response.get("usage") or {})
+        self.body = BodyReader(response, OF_TEXTS)
 
     def find_problem(self, body: Any) -> RequestError | None:
         """Say what keeps a 2xx JSON body from being an answer; null when it is one."""
@@ -76,15 +88,17 @@ class _Reader:
         else:
             found = self.choices(body)
             if not isinstance(found, list) or not found:
-                return NoChoicesError("response.choices of the adapter finds no choices in the 2xx answer", hint=_HINT)
+                return NoChoicesError(
+                    "response.choices of the adapter finds no choices in the 2xx answer", hint=UNMAPPED
+                )
         if any(self._holds(choice) for choice in found):
             return None
         message = f"response.text of the adapter (`{self.text_expression}`) finds nothing in the 2xx answer"
-        return NoChoicesError(message, hint=_HINT)
+        return NoChoicesError(message, hint=UNMAPPED)
 
     def parse(self, body: bytes, cases: int, choices: int) -> Parsed:
-        """Read an answer. Raises ValueError when the body is no JSON, or holds no answer for this mapping."""
-        value, note = loads(body)
+        """Read an answer. Raises ValueError when the body cannot be read, or holds no answer for this mapping."""
+        value, note = self.load(body)
         problem = self.find_problem(value)
         if problem is not None:
             raise ValueError(problem.message)
@@ -92,16 +106,7 @@ class _Reader:
         found = [value] if self.choices is None else self.choices(value)
         retrieved = self.retrieved.read(value, notes) if self.retrieved else None
         outputs = self._read_choices(found, choices, retrieved, notes)
-        return Parsed(
-            outputs=(outputs,) * cases,
-            usage=self.usage.read(value, notes),
-            served_model=as_word(self.of_body["model"](value)),
-            response_id=as_word(self.of_body["id"](value)),
-            created=seconds_or_none(self.of_body["created"](value)),
-            system_fingerprint=as_word(self.of_body["system_fingerprint"](value)),
-            service_tier=as_word(self.of_body["service_tier"](value)),
-            notes=tuple(notes),
-        )
+        return self.body.parsed(value, (outputs,) * cases, notes)
 
     def _holds(self, choice: Any) -> bool:
         """Say whether a choice holds an answer: something was said, or the server's word says why nothing was."""
@@ -124,7 +129,7 @@ class _Reader:
         if len(by_index) > wanted:
             notes.append(f"{len(by_index)} choices for {wanted} asked for")
         count = max(wanted, max(by_index) + 1)
-        return tuple(by_index.get(index) or _missing(index) for index in range(count))
+        return tuple(by_index.get(index) or missing_choice(index) for index in range(count))
 
     def _read_choice(self, choice: Any, index: int, retrieved: list[Retrieved] | None, notes: list[str]) -> Output:
         find = self.find
@@ -158,40 +163,3 @@ class _Reader:
 
 _BESIDE_TEXT = ("tool_calls", "refusal", "reasoning", "audio_transcript", "error")
 _CHOICE_NAMES = ("text", *_BESIDE_TEXT, "index", "finish_reason")
-_BODY_NAMES = ("model", "id", "created", "system_fingerprint", "service_tier")
-
-
-class _UsageReader:
-    """Reads token counts: the expressions of `response.usage`."""
-
-    def __init__(self, usage: Mapping[str, Any]) -> None:
-        self._find = {name: find_in(usage, name) for name in _COUNTS}
-        self._raw = find_in(usage, "raw")
-        self._any = any(usage.get(name) is not None for name in _COUNTS)
-
-    def count(self, body: Any) -> Usage:
-        """Return the token counts and nothing else."""
-        return self._counts(body, [], None) if self._any else Usage()
-
-    def read(self, body: Any, notes: list[str]) -> Usage:
-        """Return the token counts with the server's own object; what is no count is null with a note."""
-        if not self._any:
-            return Usage()
-        raw = self._raw(body)
-        usage = self._counts(body, notes, None if raw is None else dumps(raw))
-        if usage.raw is None and usage.total_tokens is not None:
-            # Without an object of the server's own, what was found stands for it.
-            return self._counts(body, [], dumps({name: getattr(usage, name) for name in _COUNTS}))
-        return usage
-
-    def _counts(self, body: Any, notes: list[str], raw: str | None) -> Usage:
-        found = {name: as_count(find(body), name, notes) for name, find in self._find.items()}
-        prompt, completion = found["prompt_tokens"], found["completion_tokens"]
-        if found["total_tokens"] is None and prompt is not None and completion is not None:
-            found["total_tokens"] = prompt + completion
-        return Usage(**found, raw=raw)
-
-
-def _missing(index: int) -> Output:
-    message = "the server returned fewer choices than were asked for"
-    return Output(index, "failed", error_kind=kind_of(MissingChoiceError), error_message=message)

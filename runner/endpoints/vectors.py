@@ -48,6 +48,19 @@ def decode_all(texts: Sequence[bytes]) -> NDArray[np.float32] | None:
     return matrix
 
 
+def vector_in(found: Any) -> NDArray[np.float32]:
+    """Return the vector that an answer holds as base64 or as a list of numbers, or decoded. Raises VectorError."""
+    if isinstance(found, str):
+        found = decode(found)
+    elif isinstance(found, list):
+        found = vector_of(found)
+    if not isinstance(found, np.ndarray):
+        raise VectorError("there is no embedding" if found is None else "the embedding is not a list of numbers")
+    if not len(found):
+        raise VectorError("the embedding is empty")
+    return found
+
+
 def decode(text: str) -> NDArray[np.float32]:
     """Return the vector of one base64 text. Raises VectorError."""
     try:

@@ -12,17 +12,23 @@ from runner.endpoints import ENDPOINTS, Template, compile_template
 from runner.endpoints.adapter import CONTENT, ROW, asks_nothing, compile_adapter, with_response_of
 from runner.errors import ConfigError, Problem, UsageError
 from runner.pipeline.fingerprint import RequestPlan
+from runner.pipeline.loose import Packing
+from runner.pipeline.packing import limits_of
 from runner.transport import Auth, secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from runner.config import RunConfig
     from runner.endpoints import Endpoint
     from runner.endpoints.adapter import Adapter
     from runner.folder.manifest import Manifest
 
-_EXAMPLES = {"messages": "messages: [{role: user, content: '{{ question }}'}]", "prompt": 'prompt: "{{ question }}"'}
+_EXAMPLES = {
+    "messages": "messages: [{role: user, content: '{{ question }}'}]",
+    "prompt": 'prompt: "{{ question }}"',
+    "input": 'input: "{{ text }}"',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +103,24 @@ def plan_for(config: RunConfig, adapter: Adapter) -> AdapterPlan:
         raise UsageError(f"request.{name}: missing; {request.endpoint} needs what to send", hint=_EXAMPLES[name])
     params = {key: value for key, value in request.params.items() if key not in dropped}
     logical = {"model": config.model.name, name: content, **params, **request.extra_body}
-    wire = adapter.wire(tuple(key for key in params if key not in request.extra_body), tuple(request.extra_body))
+    names = tuple(key for key in params if key not in request.extra_body), tuple(request.extra_body)
+    endpoint = adapter.endpoint(request.endpoint)
+    fields = _fields(logical, name, adapter)
+    limits = limits_of(config, endpoint)
+    others = {key: template for key, template in fields.items() if key != name}
     plan = RequestPlan(
-        endpoint=adapter.endpoint(request.endpoint),
+        endpoint=endpoint,
         path=adapter.target(config.model.name or "", config.model.path),
         model=config.model.name or "",
-        template=_template(logical, name, adapter),
+        template=_template(fields, certain=adapter.certain and (adapter.takes_array or name != "input")),
         id_column=config.dataset.id,
         target_column=config.dataset.target,
         kept=None if config.dataset.keep is None else tuple(config.dataset.keep),
         repeats=request.repeats,
-        wire=wire,
+        stream=request.stream,
+        wire=adapter.wire(request.endpoint, *names),
         wire_digest=adapter.request_digest,
+        packing=None if limits is None else Packing(limits, fields[name], others, adapter.wire_around(*names)),
     )
     return AdapterPlan(plan.identified(logical), _warnings(config, adapter, dropped))
 
@@ -121,10 +133,8 @@ def _refuse_or_drop(config: RunConfig, adapter: Adapter) -> list[str]:
         raise ConfigError(
             [Problem("request.endpoint", f"the adapter {name} has no {request.endpoint}", f"it has {has}")]
         )
-    if request.endpoint == "embeddings":
-        raise ConfigError([Problem("request.endpoint", "embeddings with an adapter: not available yet")])
-    found = []
-    if request.stream:
+    found = list(_of_inputs(config, adapter)) if request.endpoint == "embeddings" else []
+    if request.stream and not adapter.streams:
         found.append(Problem("request.stream", f"the adapter {name} cannot stream", "set request.stream: false"))
     unsupported = adapter.unsupported(request.params)
     if request.on_unsupported == "fail":
@@ -134,6 +144,19 @@ def _refuse_or_drop(config: RunConfig, adapter: Adapter) -> list[str]:
     if found:
         raise ConfigError(found)
     return unsupported
+
+
+def _of_inputs(config: RunConfig, adapter: Adapter) -> Iterator[Problem]:
+    """Yield what is wrong with how many inputs a request is to hold, and with what stands in their place."""
+    size, most, name = config.request.batch_size, adapter.most_inputs, adapter.name
+    if isinstance(size, int) and size > 1 and not adapter.takes_array:
+        hint = "remove it; where the server takes an array, the adapter says so: capabilities.array_input"
+        yield Problem("request.batch_size", f"the adapter {name} takes one input in a request", hint)
+    elif isinstance(size, int) and most is not None and size > most:
+        yield Problem("request.batch_size", f"the adapter {name} takes {most} inputs in a request", f"at most {most}")
+    if adapter.takes_array and adapter.input_field in config.request.extra_body:
+        where = f"request.extra_body.{adapter.input_field}"
+        yield Problem(where, f"the adapter {name} puts the inputs there", "remove it")
 
 
 def _warnings(config: RunConfig, adapter: Adapter, dropped: list[str]) -> tuple[str, ...]:
@@ -147,21 +170,21 @@ def _warnings(config: RunConfig, adapter: Adapter, dropped: list[str]) -> tuple[
     return tuple(found)
 
 
-def _template(logical: dict[str, Any], content: str, adapter: Adapter) -> Template:
-    """Return what renders a logical request: the config's templates, and the columns that the adapter reads."""
+def _fields(logical: dict[str, Any], content: str, adapter: Adapter) -> dict[str, Template]:
+    """Return the templates of a logical request's members: the config's, and the columns that the adapter reads."""
     fields = {
         key: compile_template(value, f"request.{content}" if key == content else f"request.params.{key}")
         for key, value in logical.items()
     }
-    renders = tuple((key, template.render) for key, template in fields.items())
-    used = {column for template in fields.values() for column in template.columns}
     read = adapter.columns
+    if read:
+        fields[ROW] = Template.varying(read, lambda row: {column: row.get(column) for column in read}, certain=True)
+    return fields
 
-    def render(values: Mapping[str, Any]) -> dict[str, Any]:
-        made = {key: make(values) for key, make in renders}
-        if read:
-            made[ROW] = {column: values.get(column) for column in read}
-        return made
 
-    certain = adapter.certain and all(template.certain for template in fields.values())
-    return Template.varying(tuple(sorted(used.union(read))), render, certain=certain)
+def _template(fields: Mapping[str, Template], *, certain: bool) -> Template:
+    """Return what renders a logical request; `certain` says that the adapter can make a body of any."""
+    renders = tuple((key, template.render) for key, template in fields.items())
+    columns = tuple(sorted({column for template in fields.values() for column in template.columns}))
+    certain = certain and all(template.certain for template in fields.values())
+    return Template.varying(columns, lambda row: {key: make(row) for key, make in renders}, certain=certain)

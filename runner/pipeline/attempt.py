@@ -74,7 +74,8 @@ async def _send_streamed(
 def _judge_stream(transport: Transport, endpoint: Endpoint, response: Response, streamed: Streamed) -> Outcome:
     response, streamed = _without_key(transport, endpoint, response, streamed)
     value = streamed.value
-    error = error_in_body(value) or streamed.problem or endpoint.find_problem(value)
+    found = (endpoint.error_in_body or error_in_body)(value)
+    error = found or streamed.problem or endpoint.find_problem(value)
     return Outcome(response, error, endpoint.count_tokens(value))
 
 

@@ -27,7 +27,7 @@ from runner.pipeline.packing import Loose
 from runner.records import Case, Request, Wrapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from runner.endpoints import Template
     from runner.pipeline.fingerprint import RequestPlan, Row, RowReader
@@ -36,11 +36,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How a run packs: within which limits, the template of one input, and those of a body's other fields."""
+    """How a run packs: within which limits, the template of one input, and those of a body's other fields.
+
+    Where an adapter makes the body, `around` gives what stands before and after the array of inputs in it, of the other
+    fields' values.
+    """
 
     limits: PackLimits
     content: Template
     others: Mapping[str, Template]
+    around: Callable[[Mapping[str, Any]], tuple[bytes, bytes]] | None = None
 
 
 class LooseBuilder:
@@ -89,7 +94,7 @@ class LooseBuilder:
     ) -> Loose:
         """Return the cases of one repeat."""
         constant = (self._constant or ())[number]
-        middle, after = self._endings[number] + constant.plain, constant.wrapping.after
+        middle, after = self._endings[number] + constant.before, constant.after
         keys = [
             blake2b(b'["v1",%b%b%b%b' % (own_id, middle, content, after), digest_size=16).hexdigest()
             for own_id, content in zip(ids[1], inputs, strict=True)
@@ -111,7 +116,7 @@ class LooseBuilder:
         prefix = b'["v1",' + dumps(own_id)
         made: list[Loose | Request] = []
         for number, around in enumerate(self._constant or self._around(values)):
-            key = digest128(b"".join((prefix, self._endings[number], around.plain, content, around.wrapping.after)))
+            key = digest128(b"".join((prefix, self._endings[number], around.before, content, around.after)))
             case = Case(key, own_id, number, digest, row.carry, target, columns, len(content))
             if _is_one(content):
                 made.append(Loose(_packed(case), [content], plan.path, around.choices, around.wrapping))
@@ -121,43 +126,53 @@ class LooseBuilder:
 
     def _alone(self, case: Case, content: bytes, around: _Around) -> Request:
         """Return the request of a case whose input is several, or nothing that an input can be: the server decides."""
-        endpoint, wrapping = self._plan.endpoint, around.wrapping
-        body = wrapping.before + content + wrapping.after
-        whole = orjson.loads(body)
-        reserve = endpoint.reserve_tokens(whole, len(content))
-        return Request(
-            case.key, self._plan.path, body, _packed(case), endpoint.choices_wanted(whole), reserve, wrapping=wrapping
-        )
+        plan, wrapping = self._plan, around.wrapping
+        logical = orjson.loads(around.before + content + around.after)
+        body = plan.wire(logical) if plan.wire else wrapping.before + content + wrapping.after
+        reserve = plan.endpoint.reserve_tokens(logical, len(content))
+        choices = plan.endpoint.choices_wanted(logical)
+        return Request(case.key, plan.path, body, _packed(case), choices, reserve, wrapping=wrapping)
 
     def _around(self, values: Mapping[str, Any]) -> list[_Around]:
         """Return what stands around the input, for each repeat."""
-        plan = self._plan
+        plan, around = self._plan, self._packing.around
         fields = {key: template.render(values) for key, template in self._packing.others.items()}
         seed = fields.get("seed")
         if plan.repeats == 1 or type(seed) is not int:
-            return [_Around.of(plan, fields)] * plan.repeats
-        return [_Around.of(plan, {**fields, "seed": seed + repeat}) for repeat in range(plan.repeats)]
+            return [_Around.of(plan, fields, around)] * plan.repeats
+        return [_Around.of(plan, {**fields, "seed": seed + repeat}, around) for repeat in range(plan.repeats)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """A body without its input: `plain` is what stands before it in the sample's own request, as its key has it."""
+    """A body without its input: `before` and `after` are what stands around it in the sample's own request.
+
+    That is the one its key is made of; `wrapping` is what goes over the wire.
+    """
 
     wrapping: Wrapping
-    plain: bytes
+    before: bytes
+    after: bytes
     choices: int
 
     @classmethod
-    def of(cls, plan: RequestPlan, fields: dict[str, Any]) -> _Around:
+    def of(
+        cls,
+        plan: RequestPlan,
+        fields: dict[str, Any],
+        around: Callable[[Mapping[str, Any]], tuple[bytes, bytes]] | None,
+    ) -> _Around:
         endpoint = plan.endpoint
-        plain, after = _halves(fields, endpoint.field)
-        encoding = endpoint.packable.encoding if endpoint.packable else None
-        before, other = plain, None
-        if encoding is not None and encoding[0] not in fields:
-            before, other = _halves({**fields, encoding[0]: encoding[1]}, endpoint.field)[0], plain
+        before, after = _halves(fields, endpoint.field)
         body = {**fields, endpoint.field: ""}
-        wrapping = Wrapping(before, after, other, endpoint.reserve_tokens(body, 0))
-        return cls(wrapping, plain, endpoint.choices_wanted(body))
+        reserve, choices = endpoint.reserve_tokens(body, 0), endpoint.choices_wanted(body)
+        if around is not None:
+            return cls(Wrapping(*around(fields), None, reserve, always_array=True), before, after, choices)
+        encoding = endpoint.packable.encoding if endpoint.packable else None
+        if encoding is None or encoding[0] in fields:
+            return cls(Wrapping(before, after, None, reserve), before, after, choices)
+        encoded = _halves({**fields, encoding[0]: encoding[1]}, endpoint.field)[0]
+        return cls(Wrapping(encoded, after, before, reserve), before, after, choices)
 
 
 def _halves(fields: Mapping[str, Any], field: str) -> tuple[bytes, bytes]:

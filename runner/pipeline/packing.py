@@ -1,7 +1,8 @@
 """Owns packing: inputs of several samples in one request, within limits, and taking such a request apart again. Pure.
 
 A sample's key, digest and everything else that identifies it are those of a request of its own: packing is how samples
-travel. A pack of one sample is that sample's own request, but for the encoding that is asked for by default.
+travel. A pack of one sample is that sample's own request, but for the encoding that is asked for by default, and for
+the array in which an adapter may put one input, too.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def limits_of(config: RunConfig, endpoint: Endpoint) -> PackLimits | None:
         return None
     most_answer = MOST_ANSWER_BYTES if size == "auto" else None
     if size == "auto":
-        size = MOST_INPUTS if packable.by_default else 1
+        size = (packable.most or MOST_INPUTS) if packable.by_default else 1
     if size == 1 and packable.encoding is None:
         return None
     # A pack beyond what the server permits in a minute would never be let through.
@@ -169,7 +170,7 @@ def take_apart(request: Request, sizes: Sequence[int]) -> list[Request]:
     wrapping, cases = _pack(request)
     if sum(sizes) != len(cases):
         raise ValueError("not all of the pack")
-    contents, place = [], len(wrapping.before) + (len(request.cases) > 1)
+    contents, place = [], len(wrapping.before) + _in_array(wrapping, cases)
     for size in cases.sizes:
         contents.append(request.body[place : place + size])
         place += size + 1
@@ -210,7 +211,11 @@ def _pack(request: Request) -> tuple[Wrapping, PackedCases]:
 def _inputs(request: Request) -> bytes:
     wrapping, cases = _pack(request)
     content = request.body[len(wrapping.before) : len(request.body) - len(wrapping.after)]
-    return content[1:-1] if len(cases) > 1 else content
+    return content[1:-1] if _in_array(wrapping, cases) else content
+
+
+def _in_array(wrapping: Wrapping, cases: PackedCases) -> bool:
+    return len(cases) > 1 or wrapping.always_array
 
 
 def _close(pack: _Open) -> Request:
@@ -221,10 +226,8 @@ def _close(pack: _Open) -> Request:
 
 def _request(model: Request, wrapping: Wrapping, cases: PackedCases, contents: Sequence[bytes]) -> Request:
     inputs = b",".join(contents)
-    if len(cases) > 1:
-        key = digest128(b"pack" + "".join(cases.keys).encode())
-        body = b"".join((wrapping.before, b"[", inputs, b"]", wrapping.after))
-    else:
-        key, body = bytes.fromhex(cases.keys[0]), b"".join((wrapping.before, inputs, wrapping.after))
+    key = digest128(b"pack" + "".join(cases.keys).encode()) if len(cases) > 1 else bytes.fromhex(cases.keys[0])
+    content = b"".join((b"[", inputs, b"]")) if _in_array(wrapping, cases) else inputs
+    body = b"".join((wrapping.before, content, wrapping.after))
     reserve = len(inputs) // 4 + len(cases) * wrapping.answer_tokens
     return Request(key, model.path, body, cases, model.choices, reserve, wrapping=wrapping)

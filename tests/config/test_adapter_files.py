@@ -78,7 +78,8 @@ def problems_of(tmp_path: Path) -> Callable[[str], list[str]]:
         ("auth", {"type": "header", "name": "a b"}, "auth.name: is not the name of an HTTP header"),
         ("auth", {"type": "bearer", "name": "x"}, "auth.name: has no meaning with type bearer"),
         ("auth", {"type": "basic", "user": "a:b"}, "auth.user: has characters that no header can hold here"),
-        ("capabilities", {"stream": True}, "capabilities.stream: streaming with an adapter is not available yet"),
+        ("capabilities", {"stream": True}, "capabilities.stream: expected false or openai, found true"),
+        ("capabilities", {"stream": "sse"}, 'capabilities.stream: expected false or openai, found "sse"'),
         ("capabilities", {"logprbs": True}, 'capabilities.logprbs: unknown key (did you mean "logprobs"?)'),
         ("body", [], "body: expected a mapping, found a list"),
         ("body/q", "{{ mesages }}", 'body.q: reads mesages, which is not there (did you mean "messages"?)'),
@@ -114,6 +115,98 @@ def test_a_wrong_key_is_named_with_its_place_and_a_hint(key: str, value: Any, pr
     with pytest.raises(ConfigError) as caught:
         adapter_from_dict(changed({key: value}), "mine")
     assert [str(found)[: len(problem)] for found in caught.value.problems] == [problem]
+
+
+EMBEDDING = {
+    "endpoints": ["embeddings"],
+    "capabilities": {"array_input": True},
+    "body": {"texts": "{{ input }}"},
+    "response": {"embeddings": {"list": "data"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"method": "GET"}, "capabilities.stream: has no meaning with this method (streams are asked for by POST)"),
+        (
+            {"endpoints": ["embeddings"], "response": {"embeddings": {"list": "a"}}},
+            "capabilities.stream: is for adapters whose endpoints hold chat or completions",
+        ),
+    ],
+)
+def test_a_stream_is_asked_for_by_post_and_is_of_texts(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        adapter_from_dict(changed({"capabilities": {"stream": "openai"}, **changes}), "mine")
+    assert list(map(str, caught.value.problems)) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"capabilities": {"array_input": "yes"}}, "capabilities.array_input: expected true or false, found"),
+        ({"capabilities/most_inputs": 0}, "capabilities.most_inputs: expected 1 or more, found 0"),
+        ({"capabilities": {"most_inputs": 4}}, "capabilities.most_inputs: has no meaning without array_input: true"),
+        (
+            {"endpoints": ["chat"], "response/text": "a"},
+            "capabilities.array_input: is for adapters whose endpoints hold",
+        ),
+        ({"response": {}}, 'response: missing key "embeddings" (e.g. embeddings: {list: data'),
+        ({"response/embeddings": {"vector": "v"}}, 'response.embeddings: missing key "list"'),
+        ({"response/embeddings/list": "a["}, "response.embeddings.list: not a JMESPath expression"),
+        ({"response/embeddings/vecter": "a"}, 'response.embeddings.vecter: unknown key (did you mean "vector"?)'),
+        ({"body": {"a": 1}}, 'body: has no place for the inputs (e.g. texts: "{{ input }}")'),
+        ({"body/more": "{{ input }}"}, "body.more: reads input a second time"),
+        ({"body/more": ["{{ input[0] }}"]}, "body.more.0: reads input a second time"),
+        ({"body/texts": "{{ to_array(input) }}"}, "body.texts: does more with input than to hold it (write"),
+        ({"body/texts": "{{ input[0] }}"}, "body.texts: does more with input than to hold it (write"),
+        ({"body/texts": "text: {{ input }}"}, "body.texts: does more with input than to hold it (write"),
+        ({"body/texts": {"$merge": "{{ input }}"}}, "body.texts.$merge: does more with input than to hold it (write"),
+        ({"body/$if": "{{ row.a }}"}, "body.texts: stands below an $if (with capabilities.array_input the inputs are"),
+        (
+            {"body/texts": {"$if": "{{ row.a }}", "in": ["{{ input }}"]}},
+            "body.texts.in.0: stands below an $if (with capabilities.array_input the inputs are",
+        ),
+    ],
+)
+def test_an_array_of_inputs_has_one_place_in_the_body(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        adapter_from_dict(changed({**copy.deepcopy(EMBEDDING), **changes}), "mine")
+    assert [str(found)[: len(problem)] for found in caught.value.problems] == [problem]
+
+
+def test_places_of_an_array_of_inputs_are_those_of_the_file(problems_of: Callable[[str], list[str]]) -> None:
+    found = problems_of(
+        "endpoints: [embeddings]\n"
+        "path: /embed\n"
+        "capabilities:\n"
+        "  array_input: true\n"
+        "body:\n"
+        "  inputs:\n"
+        '    - "query: {{ input }}"\n'
+        '  first: "{{ input[0] }}"\n'
+        "response:\n"
+        "  embeddings: {list: data, index: 'a['}\n"
+    )
+    assert [one.split(": ")[:2] for one in found] == [
+        ["mine.yaml:7:7", "body.inputs.0"],
+        ["mine.yaml:8:3", "body.first"],
+        ["mine.yaml:10:28", "response.embeddings.index"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"texts": "{{input}}"}, "texts"),
+        ({"texts": " {{ input }} "}, "texts"),
+        ({"deep": [{"in": "{{ input }}"}], "more": {"$if": "{{ row.a }}", "b": 1}}, "deep"),
+        ({"$merge": "{{ params }}", "$$if": "{{ input }}"}, "$if"),
+    ],
+)
+def test_an_array_of_inputs_may_stand_anywhere(body: dict[str, Any], field: str) -> None:
+    made = compile_adapter(adapter_from_dict(changed({**copy.deepcopy(EMBEDDING), "body": body}), "mine"))
+    assert (made.takes_array, made.most_inputs, made.input_field) == (True, None, field)
 
 
 def test_every_problem_comes_at_once_in_the_order_of_the_file(problems_of: Callable[[str], list[str]]) -> None:
@@ -214,9 +307,14 @@ def test_the_json_schema_describes_every_key() -> None:
         assert all(key.get("description") for key in section["properties"].values())
 
 
-def test_the_documented_example_is_valid(tmp_path: Path) -> None:
+def test_the_documented_examples_are_valid(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
-    path = tmp_path / "rag.yaml"
-    path.write_text(page.split("```yaml")[1].split("```")[0], encoding="utf-8")
-    assert compile_adapter(load_adapter(str(path))).columns == ("kb",)
+    examples = [block.split("```")[0] for block in page.split("```yaml")[1:]]
+    found = []
+    for number, example in enumerate(examples):
+        path = tmp_path / f"example-{number}.yaml"
+        path.write_text(example, encoding="utf-8")
+        made = compile_adapter(load_adapter(str(path)))
+        found.append((made.columns, made.takes_array))
+    assert found == [(("kb",), False), ((), True)]
     assert all(f"`{name}`" in page for name in shipped_adapters())

@@ -18,7 +18,7 @@ from runner.records import Attempt, Case, Record, Request, Response
 from runner.sinks import PartWriter, responses_schema, verify_part
 
 BODIES = Path(__file__).parents[1] / "bodies"
-NAMES = [name for name in shipped_adapters() if name != "cohere-embed"]
+NAMES = shipped_adapters()
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
@@ -59,7 +59,8 @@ def record(body: bytes) -> tuple[bytes, bytes, bytes]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_body_breaks_a_row_or_the_table(name: str, tmp_path: Path) -> None:
-    endpoint = compile_adapter(load_adapter(name)).endpoint("chat")
+    adapter = compile_adapter(load_adapter(name))
+    endpoint = adapter.endpoint(adapter.spec["endpoints"][0])
     golden = orjson.loads((BODIES / f"adapter_{name}.json").read_bytes())
     context = RowContext(endpoint, "m", None, {}, keep_raw=True)
     part = tmp_path / "part.parquet"

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from runner.pipeline.fingerprint import RequestPlan
 
 AROUND = Wrapping(b'{"encoding_format":"base64","input":', b',"model":"m"}', b'{"input":')
+# As an adapter has it, whose body holds an array even of one input.
+ARRAY = Wrapping(b'{"input":', b',"model":"m"}', always_array=True)
 
 
 def loose(contents: list[Any], first: int = 0, wrapping: Wrapping = AROUND) -> Loose:
@@ -48,14 +50,15 @@ def loose(contents: list[Any], first: int = 0, wrapping: Wrapping = AROUND) -> L
     return Loose(PackedCases(keys, entries, list(map(len, texts))), texts, "/embeddings", 1, wrapping)
 
 
-def pack(contents: list[Any], limits: PackLimits | None = None) -> list[Request]:
+def pack(contents: list[Any], limits: PackLimits | None = None, wrapping: Wrapping = AROUND) -> list[Request]:
     packer = Packer(limits or PackLimits())
-    return [*packer.add(loose(contents)), *packer.flush()]
+    return [*packer.add(loose(contents, wrapping=wrapping)), *packer.flush()]
 
 
 def inputs(request: Request) -> list[Any]:
     content = orjson.loads(request.body)["input"]
-    return content if len(request.cases) > 1 else [content]
+    in_array = len(request.cases) > 1 or (request.wrapping is not None and request.wrapping.always_array)
+    return content if in_array else [content]
 
 
 @pytest.mark.parametrize(
@@ -136,12 +139,14 @@ def test_a_pack_has_a_key_of_its_own_and_one_sample_keeps_its_own() -> None:
     (single,) = pack(["a"])
     assert single.key == single.cases[0].key
     assert single.body == b'{"encoding_format":"base64","input":"a","model":"m"}'
+    (in_array,) = pack(["a"], wrapping=ARRAY)
+    assert (in_array.key, in_array.body) == (single.key, b'{"input":["a"],"model":"m"}')
 
 
-@given(st.lists(st.text(max_size=12), min_size=2, max_size=12), st.data())
-@settings(max_examples=150, deadline=None)
-def test_a_pack_taken_apart_is_the_packs_of_its_parts(texts: list[str], data: Any) -> None:
-    (whole,) = pack(texts)
+@given(st.lists(st.text(max_size=12), min_size=2, max_size=12), st.sampled_from([AROUND, ARRAY]), st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_pack_taken_apart_is_the_packs_of_its_parts(texts: list[str], wrapping: Wrapping, data: Any) -> None:
+    (whole,) = pack(texts, wrapping=wrapping)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(texts) - 1))))
     sizes = [end - start for start, end in zip([0, *cuts], [*cuts, len(texts)], strict=True)]
     parts = take_apart(whole, sizes)
@@ -152,7 +157,7 @@ def test_a_pack_taken_apart_is_the_packs_of_its_parts(texts: list[str], data: An
     for part in parts:
         again = Packer(PackLimits())
         first = int.from_bytes(part.cases[0].key, "big")
-        again.add(loose(inputs(part), first))
+        again.add(loose(inputs(part), first, wrapping))
         assert replace(again.flush()[0], cases=()) == replace(part, cases=())
     place = data.draw(st.integers(0, len(texts) - 1))
     single, rest = single_out(whole, place)
@@ -249,6 +254,56 @@ def test_keys_and_digests_are_those_of_unpacked_requests(
         assert case.input_bytes == len(orjson.dumps(orjson.loads(one.body)[plan.endpoint.field]))
         assert replace(case, input_bytes=0) == other.cases[0]
     check_batches(plan, packed, rows, occurrences)
+
+
+ADAPTER: dict[str, Any] = {
+    "endpoints": ["embeddings"],
+    "path": "/embed",
+    "capabilities": {"array_input": True},
+    "params": {"rename": {"user": "who"}, "defaults": {"kind": "passage"}},
+    "body": {"$merge": "{{ params }}", "z": {"in": "{{ input }}"}},
+    "response": {"embeddings": {"list": "data"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        ({"input": "{{ question }}"}, {}),
+        ({"input": "Q: {{ question }} é", "params": {"user": "u"}, "extra_body": {"trace": 1}}, {}),
+        ({"input": "{{ question }}", "params": {"user": "{{ level }}", "seed": 3}, "repeats": 2}, {}),
+        ({"input": "{{ question }}"}, {"level": "{{ row.level }}"}),
+        ({"input": "{{ question|upper }}"}, {"joined": "{{ model }} {{ row.answer }}"}),
+        ({"input": [1, 2, 3]}, {}),
+        ({"input": ["{{ question }}", "{{ answer }}"]}, {}),
+    ],
+)
+def test_an_adapters_packs_of_one_are_its_unpacked_requests(
+    request_: dict[str, Any], body: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = questions(5)
+    (tmp_path / "mine.yaml").write_bytes(orjson.dumps({**ADAPTER, "body": {**ADAPTER["body"], **body}}))
+    values = {
+        "name": "t",
+        "dataset": {"path": str(write_rows(tmp_path / "data.jsonl", rows)), "id": "id", "target": "answer"},
+        "model": {"base_url": "http://127.0.0.1:1/v1", "name": "m", "adapter": str(tmp_path / "mine.yaml")},
+        "request": {"endpoint": "embeddings", **request_},
+    }
+    plan = prepare(config_from_dict(values, tmp_path)).plan
+    assert plan.packing is not None
+    reader, packed, packer = RowReader(plan), LooseBuilder(plan, plan.packing), Packer(PackLimits(inputs=1))
+    made: list[Request] = []
+    expected: list[Request] = []
+    for row in rows:
+        own = Row(row, *reader.read(row), 0)
+        expected += RequestBuilder(plan).build(own)
+        for one in packed.build(own):
+            made += packer.add(one) if isinstance(one, Loose) else [one]
+    assert [(one.key, one.body, one.path, one.choices) for one in made] == [
+        (one.key, one.body, one.path, one.choices) for one in expected
+    ]
+    assert [replace(one.cases[0], input_bytes=0) for one in made] == [one.cases[0] for one in expected]
+    check_batches(plan, packed, rows, [0] * len(rows))
 
 
 def check_batches(plan: RequestPlan, packed: LooseBuilder, rows: list[Any], occurrences: list[int]) -> None:

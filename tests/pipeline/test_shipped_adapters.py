@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,7 @@ import orjson
 import pytest
 
 import runner
-from runner.config import load_adapter, shipped_adapters
-from runner.endpoints.mapped_lists import read_embeddings
+from runner.config import shipped_adapters
 from tests.support.runs import by_sample, table, write_rows
 from tests.support.vendors import says, vendor
 
@@ -237,7 +235,8 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VENDOR_KEY", KEY)
 
 
-def test_every_adapter_that_is_not_for_embeddings_has_a_case() -> None:
+def test_every_adapter_has_a_case() -> None:
+    # That of embeddings has a file of its own: test_adapter_embeddings.py.
     assert {case.adapter for case in CASES} == {*shipped_adapters()} - {"cohere-embed"}
 
 
@@ -405,29 +404,6 @@ def test_an_error_of_the_row_ends_the_row(adapter: str, reply: Reply, kind: str,
     assert rows["q3"]["error_kind"] == kind
     assert {rows[f"q{number}"]["error_kind"] for number in (0, 1, 2, 4)} == {None}
     assert len(server.seen) == len(ROWS)
-
-
-def test_cohere_vectors_are_mapped_though_no_run_asks_for_them_yet(tmp_path: Path) -> None:
-    mapping = load_adapter("cohere-embed")["response"]["embeddings"]
-    notes: list[str] = []
-    body = {"id": "e", "embeddings": {"float": [[0.5, 1, None, "x", math.inf, 10**400], "no vector"]}, "texts": ["a"]}
-    assert read_embeddings(mapping, body, 3, notes) == ([0.5, 1.0, None, None, None, None], None, None)
-    assert notes == ["embedding 1 is no list"]
-    config = config_of(CASES[0], "http://127.0.0.1:9", tmp_path, endpoint="embeddings", input="{{ question }}")
-    config["model"]["adapter"] = "cohere-embed"
-    config["request"].pop("messages")
-    with pytest.raises(runner.RunnerError, match="not available yet"):
-        runner.run(config)
-
-
-def test_vectors_come_in_the_order_of_their_inputs() -> None:
-    mapping = {"list": "data", "vector": "embedding", "index": "index"}
-    data = [{"index": 1, "embedding": [1.0]}, {"index": 0, "embedding": [0.0]}, {"index": 0, "embedding": [9.0]}]
-    notes: list[str] = []
-    assert read_embeddings(mapping, {"data": data}, 2, notes) == ([0.0], [1.0])
-    assert notes == ["embedding 2 is one too many"]
-    assert read_embeddings(mapping, {"data": "x"}, 2, notes) == (None, None)
-    assert read_embeddings(mapping, [], 1, notes) == (None,)
 
 
 def test_a_row_without_a_usable_message_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
