@@ -236,7 +236,7 @@ def _contradictions(endpoint: str, params: dict[str, Any]) -> list[str]:
 
 def _not_streamed(request: Request) -> list[str]:
     best_of = request.params.get("best_of")
-    if request.stream and request.endpoint == "completions" and _is_whole(best_of) and best_of > 1:
+    if request.stream and request.endpoint == "completions" and type(best_of) is int and best_of > 1:
         return [f"request.params.best_of: its results cannot be streamed ({OPENAI}); the server decides"]
     return []
 

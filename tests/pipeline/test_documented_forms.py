@@ -128,6 +128,7 @@ def test_the_example_requests_are_sent_as_printed(
     rows = [{"id": "q", "question": "Hello!"}]
     (call,), _ = run_against(answer, request_section, rows, tmp_path, "gpt-4o")
     assert (call.path, exactly(call.body)) == (path, exactly({"model": "gpt-4o", **sent}))
+    assert call.headers["Content-Type"] == "application/json"
 
 
 def row_of(body: str, request: dict[str, Any], tmp_path: Path) -> tuple[Row, bytes]:
