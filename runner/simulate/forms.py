@@ -180,8 +180,8 @@ def ask_responses(body: Mapping[str, Any], digest: str) -> Asked:
     include = body.get("include") or []
     options = body.get("stream_options")
     if isinstance(options, dict) and (unknown := next((name for name in options if name != _PADDING), None)):
-        param = f"stream_options.{unknown}"
-        raise InvalidRequestError(ErrorBody(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter"))
+        place = f"stream_options.{unknown}"
+        raise InvalidRequestError(ErrorBody(f"Unknown parameter: '{place}'.", param=place, code="unknown_parameter"))
     chat: dict[str, Any] = {
         **{name: body[name] for name in ("model", "temperature", "stream") if name in body},
         "messages": _messages(body.get("input")),

@@ -19,7 +19,7 @@ def events_of(response: dict[str, Any]) -> Iterator[Event]:
     """Yield the events of a response."""
     begun = {**response, "status": "in_progress", "incomplete_details": None, "output": []}
     begun.pop("usage", None)
-    events = [{"type": f"response.{name}", "response": begun} for name in ("created", "in_progress")]
+    events: list[Event] = [{"type": f"response.{name}", "response": begun} for name in ("created", "in_progress")]
     for index, item in enumerate(response["output"]):
         events += ({**event, "output_index": index} for event in _events_of_item(item))
     events.append({"type": f"response.{response['status']}", "response": response})
