@@ -50,6 +50,9 @@ class ChoicesAnswer:
             else:
                 self._notes.add(f"choice {position} is not an object")
 
+    def skip(self, name: str) -> None:
+        """Take in nothing: no chunk is the last."""
+
     def end(self) -> None:
         """Take in the end mark: whatever has not come will not."""
         self.done = True

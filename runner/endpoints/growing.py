@@ -52,6 +52,10 @@ class GrowingAnswer(Protocol):
         """Take in a chunk; `name` is its event's."""
         ...
 
+    def skip(self, name: str) -> None:
+        """Take in that an event came which no parser reads."""
+        ...
+
     def end(self) -> None:
         """Take in a `[DONE]`."""
         ...

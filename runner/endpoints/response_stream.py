@@ -16,6 +16,8 @@ from runner.endpoints.streaming import StreamShape
 if TYPE_CHECKING:
     from runner.endpoints.growing import Notes
 
+# The last event is as large as an answer may be.
+_MOST_EVENT_BYTES = 64 * 1024 * 1024
 _LAST = {f"response.{status}": status for status in ("completed", "incomplete", "failed", "cancelled")}
 
 
@@ -27,14 +29,15 @@ class ResponseAnswer:
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
         self._response: dict[str, Any] | None = None
+        self._skipped = False
         self._items: dict[int, Any] = {}
         self._spoken: dict[tuple[str, str], list[str]] = {}
         self.output_seen = False
 
     @property
     def done(self) -> bool:
-        """Whether the response has come whole."""
-        return self._response is not None
+        """Whether the response has come whole, be it one that no parser reads."""
+        return self._skipped or self._response is not None
 
     complete = done
 
@@ -48,6 +51,10 @@ class ResponseAnswer:
             self._add_delta(kind, chunk)
         elif kind.startswith("response.output_item."):
             self._add_item(kind, chunk)
+
+    def skip(self, name: str) -> None:
+        """Take in that an event came which no parser reads."""
+        self._skipped = self._skipped or name in _LAST
 
     def end(self) -> None:
         """Take in a `[DONE]`."""
@@ -90,4 +97,4 @@ class ResponseAnswer:
             self.output_seen = True  # a call is output before its arguments are
 
 
-RESPONSE_STREAM = StreamShape(ResponseAnswer, ask_for_stream)
+RESPONSE_STREAM = StreamShape(ResponseAnswer, ask_for_stream, most_event_bytes=_MOST_EVENT_BYTES)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from runner.endpoints.growing import Notes
-from runner.endpoints.sse import EventDecoder, EventTooLargeError, is_event_stream
+from runner.endpoints.sse import MAX_EVENT_BYTES, EventDecoder, EventTooLargeError, is_event_stream
 from runner.errors import BodyTooLargeError, DisconnectError, InvalidResponseError
 from runner.jsontext import TRAILING, NestingError, loads
 
@@ -33,10 +33,11 @@ _BLOCK_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class StreamShape:
-    """One API shape: how its chunks become its answer, and what makes a request's body `ask` for them."""
+    """One API shape: how its chunks become its answer, what makes a body `ask` for them, and how large one may be."""
 
     new_answer: Callable[[Notes], GrowingAnswer]
     ask: Callable[[bytes], bytes]
+    most_event_bytes: int = MAX_EVENT_BYTES
 
     def open(self) -> StreamAssembler:
         """Begin to assemble a stream."""
@@ -83,7 +84,7 @@ class StreamAssembler:
     """
 
     def __init__(self, shape: StreamShape) -> None:
-        self._decoder = EventDecoder()
+        self._decoder = EventDecoder(shape.most_event_bytes)
         self._notes = Notes()
         self._answer = shape.new_answer(self._notes)
         self._error: Any = None
@@ -181,6 +182,7 @@ class StreamAssembler:
             chunk, note = loads(event.data)
         except NestingError as error:
             self._deep, self._broken = error, self._broken or str(error)
+            self._answer.skip(event.name)
         except ValueError as error:
             self._broken = self._broken or f"a chunk of the stream is no JSON ({error})"[:300]
         else:

@@ -15,6 +15,7 @@ from runner.endpoints import ENDPOINTS
 from runner.endpoints.response_stream import RESPONSE_STREAM
 from runner.endpoints.responses import find_problem, parse
 from runner.errors import BodyTooLargeError, DisconnectError, InvalidResponseError, kind_of
+from runner.jsontext import NestingError
 from runner.retry import error_in_body
 from runner.simulate.response_events import events_of
 
@@ -115,7 +116,7 @@ def test_items_stand_in_their_places() -> None:
         (event({"type": "response.output_item.done", "item": MESSAGE}) + DONE, "disconnect"),
         (b": ping\n\n", "disconnect"),
         (DELTA + b'data: {"type":"response.out\n\n' + last(ANSWER), "invalid_response"),
-        (b"data: " + b"x" * (17 << 20) + b"\n\n" + last(ANSWER), "body_too_large"),
+        (b"data: " + b"x" * (65 << 20) + b"\n\n" + last(ANSWER), "body_too_large"),
     ],
 )
 def test_what_is_not_whole_is_never_a_short_answer(stream: bytes, problem: str) -> None:
@@ -123,6 +124,18 @@ def test_what_is_not_whole_is_never_a_short_answer(stream: bytes, problem: str) 
     assert (named(streamed), streamed.finished) == (problem, False)
     with pytest.raises(ValueError, match="stream"):
         parse(stream, 1, 1)
+
+
+def test_a_last_event_that_no_parser_reads_is_no_reason_to_buy_a_whole_response_again() -> None:
+    deep = b'data: {"type":"response.completed","response":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n"
+    with pytest.raises(NestingError):
+        RESPONSE_STREAM.assemble(DELTA + b"event: response.completed\n" + deep)
+    assert named(RESPONSE_STREAM.assemble(DELTA + b"event: response.output_text.delta\n" + deep)) == "invalid_response"
+
+
+def test_a_response_may_be_as_large_as_an_answer_in_one_piece() -> None:
+    item = {"type": "message", "content": [{"type": "output_text", "text": "x" * (20 << 20)}]}
+    assert len(parse(last({**WHOLE, "output": [item]}), 1, 1).outputs[0][0].text or "") == 20 << 20
 
 
 def test_no_prefix_of_a_stream_passes_for_another_answer() -> None:

@@ -78,20 +78,21 @@ def rows_of(run_dir: str) -> list[Row]:
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("endpoint", "params"),
     [
-        {"temperature": 0},
-        {"logprobs": True, "top_logprobs": 3},
-        {"n": 3, "temperature": 1, "seed": 5},
-        {"n": 2, "logprobs": True, "max_tokens": 4},
+        ("chat", {"temperature": 0}),
+        ("chat", {"logprobs": True, "top_logprobs": 3}),
+        ("chat", {"n": 3, "temperature": 1, "seed": 5}),
+        ("chat", {"n": 2, "logprobs": True, "max_tokens": 4}),
+        ("logprobs", {"temperature": 0}),
     ],
 )
 def test_rows_are_the_same_with_and_without_streaming(
-    simulator: Simulator, tmp_path: Path, params: dict[str, Any]
+    simulator: Simulator, tmp_path: Path, endpoint: str, params: dict[str, Any]
 ) -> None:
     dataset = write_rows(tmp_path / "data.jsonl", questions(SAMPLES))
     simulator.change(replace(QUICK, answers=AnswerStyle(median_tokens=20)))
-    request = {"params": params, "repeats": 2}
+    request = {"endpoint": endpoint, "params": params, "repeats": 2}
     plain = runner.run(config_for(simulator, dataset, request=request), run_dir=tmp_path / "plain")
     streamed = runner.run(streaming(simulator, dataset, request=request), run_dir=tmp_path / "streamed")
     without, with_ = rows_of(plain.run_dir), rows_of(streamed.run_dir)
@@ -558,6 +559,18 @@ def test_a_response_that_fails_in_mid_stream_is_sent_again(
     kinds = [one["error_kind"] for one in sorted(table(summary.run_dir, "attempts"), key=lambda one: one["attempt"])]
     assert kinds == [ending, None]
     assert 0 < row["first_token_s"] <= row["latency_s"]
+
+
+def test_a_whole_streamed_response_that_nobody_asked_for_is_an_answer(simulator: Simulator, tmp_path: Path) -> None:
+    def answer(call: Call) -> Reply:
+        whole = said("response.completed", response=response("Here")) if call.number > 1 else b"data: [DONE]\n\n"
+        return Reply(body=said("response.output_text.delta", item_id="a", delta="He") + whole, headers=SSE)
+
+    with answering(answer) as base_url:
+        config = responding(simulator, write_rows(tmp_path / "data.jsonl", questions(1)), base_url)
+        config["request"]["stream"] = False
+        summary = runner.run(config)
+    assert [(row["text"], row["attempts"]) for row in table(summary.run_dir)] == [("Here", 2)]
 
 
 def test_an_error_in_a_streamed_response_can_stop_the_run(simulator: Simulator, tmp_path: Path) -> None:
