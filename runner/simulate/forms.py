@@ -225,6 +225,9 @@ def _dress_response(answer: Answer, request: ChatRequest) -> Answer:
         "model": answer["model"],
         "output": [item for choice in choices[:1] for item in _items(choice, answer["id"])],
         "max_output_tokens": request.max_tokens,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
         "service_tier": answer["service_tier"],
     }
     return {**body, "usage": _usage(answer["usage"])} if "usage" in answer else body

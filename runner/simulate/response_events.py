@@ -47,13 +47,14 @@ def _events_of_part(part: dict[str, Any]) -> Iterator[Event]:
     field = "refusal" if kind == "refusal" else "text"
     empty = {**part, field: ""} | ({"logprobs": []} if "logprobs" in part else {})
     yield {"type": "response.content_part.added", "part": empty}
+    told = list(_told(f"response.{kind}", part[field], field))
     entries = part.get("logprobs")
-    if entries:
-        for entry in entries:
-            yield {"type": f"response.{kind}.delta", "delta": entry["token"], "logprobs": [entry]}
-        yield {"type": f"response.{kind}.done", field: part[field], "logprobs": entries}
-    else:
-        yield from _told(f"response.{kind}", part[field], field)
+    if entries is not None:
+        *deltas, done = told
+        pieces = [(entry["token"], [entry]) for entry in entries] or [(delta["delta"], []) for delta in deltas]
+        told = [{"type": f"response.{kind}.delta", "delta": text, "logprobs": own} for text, own in pieces]
+        told.append({**done, "logprobs": entries})
+    yield from told
     yield {"type": "response.content_part.done", "part": part}
 
 
