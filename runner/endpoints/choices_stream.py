@@ -25,6 +25,7 @@ class ChoicesAnswer:
     """An answer made of choices; `object_name` is what it calls itself."""
 
     end_mark = "[DONE]"
+    unharmed = False  # each chunk may hold a part of the text
 
     def __init__(self, object_name: str, new_choice: Callable[[], StreamedChoice], notes: Notes) -> None:
         self._object_name = object_name

@@ -48,6 +48,11 @@ class GrowingAnswer(Protocol):
         """Whether the answer itself says that nothing is missing."""
         ...
 
+    @property
+    def unharmed(self) -> bool:
+        """Whether the answer is all there although chunks could not be read."""
+        ...
+
     def add(self, chunk: dict[str, Any], name: str) -> None:
         """Take in a chunk; `name` is its event's."""
         ...

@@ -41,6 +41,11 @@ class ResponseAnswer:
 
     complete = done
 
+    @property
+    def unharmed(self) -> bool:
+        """Whether the response is there, whatever became of the deltas before it."""
+        return self._response is not None
+
     def add(self, chunk: dict[str, Any], name: str) -> None:
         """Take in an event; its type stands in its data, or else is its name."""
         kind = chunk.get("type")

@@ -65,7 +65,7 @@ class Streamed:
     """What a stream came to: the value, what was odd, and why it is not the whole answer, if it is not.
 
     `done` says that the end mark came, so that nothing is missing however the connection ended; `finished` that the
-    answer itself says so. `spoken` holds the texts that came piece by piece and stand in the value once more.
+    answer itself says so. `spoken` holds the texts that came piece by piece, where the value has them once more or not.
     """
 
     value: dict[str, Any]
@@ -119,11 +119,13 @@ class StreamAssembler:
             raise self._failure
         if not self.done and self._failure is None:
             self._add_last()
-        if self._deep is not None and self.done:
+        if self._deep is not None and self.done and not self._answer.unharmed:
             raise self._deep
         value = self._answer.finish()
         if self._error and not value.get("error"):
             value["error"] = self._error
+        if self._broken is not None and self._answer.unharmed:
+            self._notes.add(self._broken)
         missing, problem = self._answer.missing(), self._problem()
         if problem is None and missing:
             self._notes.add(f"{missing}: its stream may have been cut")
@@ -139,7 +141,7 @@ class StreamAssembler:
     def _problem(self) -> RequestError | None:
         if self._failure is not None:
             return BodyTooLargeError(str(self._failure), http_status=_OK)
-        if self._broken is not None:
+        if self._broken is not None and not self._answer.unharmed:
             return InvalidResponseError(self._broken, http_status=_OK)
         if self.done or (self._answer.complete and not self._half_chunk):
             return None

@@ -115,7 +115,8 @@ def test_items_stand_in_their_places() -> None:
         (event({"type": "response.output_text.done", "text": "Hello"}), "disconnect"),
         (event({"type": "response.output_item.done", "item": MESSAGE}) + DONE, "disconnect"),
         (b": ping\n\n", "disconnect"),
-        (DELTA + b'data: {"type":"response.out\n\n' + last(ANSWER), "invalid_response"),
+        (DELTA + b'data: {"type":"response.out\n\n' + DONE, "invalid_response"),
+        (DELTA + b'event: response.completed\ndata: {"type":"response.comp\n\n', "invalid_response"),
         (b"data: " + b"x" * (65 << 20) + b"\n\n" + last(ANSWER), "body_too_large"),
     ],
 )
@@ -130,7 +131,15 @@ def test_a_last_event_that_no_parser_reads_is_no_reason_to_buy_a_whole_response_
     deep = b'data: {"type":"response.completed","response":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n"
     with pytest.raises(NestingError):
         RESPONSE_STREAM.assemble(DELTA + b"event: response.completed\n" + deep)
-    assert named(RESPONSE_STREAM.assemble(DELTA + b"event: response.output_text.delta\n" + deep)) == "invalid_response"
+    delta = b"event: response.output_text.delta\n" + deep
+    assert named(RESPONSE_STREAM.assemble(DELTA + delta)) == "invalid_response"
+    assert RESPONSE_STREAM.assemble(DELTA + delta + last(ANSWER)).value == ANSWER
+
+
+def test_a_broken_delta_before_a_whole_response_is_noted() -> None:
+    parsed = parse(DELTA + b'data: {"type":"response.out\n\n' + last(ANSWER), 1, 1)
+    assert parsed.outputs[0][0].text == "Hello"
+    assert [note.partition(" (")[0] for note in parsed.notes] == ["a chunk of the stream is no JSON"]
 
 
 def test_a_response_may_be_as_large_as_an_answer_in_one_piece() -> None:
