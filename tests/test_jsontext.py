@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 from typing import Any
+from unittest.mock import ANY
 
 import orjson
 import pytest
@@ -40,6 +41,14 @@ def test_strict_json_is_read_without_a_note(value: Any) -> None:
         (b'\xef\xbb\xbf{"a":"\xff"}x', {"a": "\ufffd"}, "byte-order mark; invalid UTF-8"),
         (b"null\0", None, "1 characters after the JSON value"),
         (b'{"a":1,"a":2}', {"a": 2}, None),
+        (b'{"a":1,}', {"a": 1}, "trailing comma"),
+        (b'[1,[2 , \n ],{"b":",]",},]', [1, [2], {"b": ",]"}], "trailing comma"),
+        (b'{"a":"say \\",}\\"",}', {"a": 'say ",}"'}, "trailing comma"),
+        (
+            b'{"a":NaN,"b":"\xff",}tail',
+            {"a": ANY, "b": "\ufffd"},
+            "invalid UTF-8 at byte 14; trailing comma; 4 characters",
+        ),
     ],
 )
 def test_what_servers_send_is_read_with_a_note(body: bytes, value: Any, note: str | None) -> None:
@@ -69,8 +78,10 @@ def test_integers_beyond_64_bit_keep_their_digits_where_the_tolerant_parser_read
         b"<html></html>",
         b'{"cut":"in the mid',
         b"{'a':1}",
-        b'{"a":1,}',
-        b"[1,]",
+        b"[1,,]",
+        b'{"a":,}',
+        b'{"a":1,"b":"cut,}',
+        b'{"a":1,',
         b"\xff\xfe",
         b"NUL",
     ],
@@ -78,6 +89,12 @@ def test_integers_beyond_64_bit_keep_their_digits_where_the_tolerant_parser_read
 def test_what_is_no_json_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         loads(body)
+
+
+def test_commas_are_looked_for_in_time_in_proportion() -> None:
+    for body in (b'{"a":1 "b":"' + b'\\"' * 500_000, b'{"a" 1' + b', \n"' * 250_000, b"[1 2" + b"," * 10**6 + b"\\"):
+        with pytest.raises(ValueError, match=r"."):
+            loads(body)
 
 
 def test_depth_beyond_the_strict_parser_is_read_and_beyond_both_is_its_own_error() -> None:

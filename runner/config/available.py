@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 # The endpoints whose answers can be streamed.
-_STREAMED = ("chat", "logprobs", "completions")
+_STREAMED = ("chat", "logprobs", "completions", "responses")
 
 
 def unavailable(config: RunConfig) -> list[Problem]:

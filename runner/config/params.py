@@ -20,7 +20,7 @@ from runner.config.places import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runner.config.models import RunConfig
+    from runner.config.models import Request, RunConfig
 
 OPENAI = "OpenAI API reference"
 ROUTERS = "completions API of model routers"
@@ -213,7 +213,7 @@ def warnings(config: RunConfig) -> list[str]:
             found += _doubts(name, value, known[name])
         else:
             found += _strangeness(name, known, _ELSEWHERE | elsewhere)
-    return [*found, *_contradictions(request.endpoint, request.params)]
+    return [*found, *_contradictions(request.endpoint, request.params), *_not_streamed(request)]
 
 
 def _contradictions(endpoint: str, params: dict[str, Any]) -> list[str]:
@@ -232,6 +232,13 @@ def _contradictions(endpoint: str, params: dict[str, Any]) -> list[str]:
     if endpoint == "completions" and _is_whole(best_of) and _is_whole(n) and best_of < n:
         found.append(f"request.params.best_of: {best_of} is less than n, {n} ({OPENAI}); the server decides")
     return found
+
+
+def _not_streamed(request: Request) -> list[str]:
+    best_of = request.params.get("best_of")
+    if request.stream and request.endpoint == "completions" and type(best_of) is int and best_of > 1:
+        return [f"request.params.best_of: its results cannot be streamed ({OPENAI}); the server decides"]
+    return []
 
 
 def _type_findings(name: str, value: Any, param: Param) -> list[Finding]:

@@ -12,9 +12,9 @@ from runner.endpoints.likelihood_wire import FORMS, Form, judge_probe, next_form
 from runner.endpoints.loglikelihood import join_answers
 from runner.endpoints.media import prompt_bytes, shortened
 from runner.endpoints.omission import find_omission
+from runner.endpoints.response_stream import RESPONSE_STREAM
 from runner.endpoints.retrieval import enter_chat, enter_responses
 from runner.endpoints.sse import is_event_stream
-from runner.endpoints.stream_request import stream_body
 from runner.endpoints.streaming import Streamed, StreamShape
 from runner.endpoints.template import Filters, Template, compile_template, join_fields
 from runner.endpoints.usage import count_tokens, read_usage
@@ -48,7 +48,6 @@ __all__ = [
     "prompt_bytes",
     "read_usage",
     "shortened",
-    "stream_body",
     "wire_bodies",
 ]
 
@@ -202,6 +201,7 @@ ENDPOINTS: dict[str, Endpoint] = {
         asks_for_logprobs=responses.asks_for_logprobs,
         field="input",
         batch_url="/v1/responses",
+        stream=RESPONSE_STREAM,
         enter_retrieval=enter_responses,
     ),
     "loglikelihood": Endpoint(

@@ -7,8 +7,11 @@ piece; arguments as an object; content as a list of parts (Mistral); a whole `me
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from runner.endpoints.choices_stream import ChoicesAnswer
+from runner.endpoints.stream_request import ask_for_stream_and_usage
 from runner.endpoints.streaming import StreamShape
 
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
@@ -198,4 +201,4 @@ def _has_name(piece: dict[str, Any]) -> bool:
     return isinstance(function, dict) and bool(function.get("name"))
 
 
-CHAT_STREAM = StreamShape("chat.completion", ChatChoice)
+CHAT_STREAM = StreamShape(partial(ChoicesAnswer, "chat.completion", ChatChoice), ask_for_stream_and_usage)

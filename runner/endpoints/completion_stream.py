@@ -6,9 +6,12 @@ Gateways that call this endpoint an imitation of chat stream deltas of messages;
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from runner.endpoints.chat_stream import ChatChoice
+from runner.endpoints.choices_stream import ChoicesAnswer
+from runner.endpoints.stream_request import ask_for_stream_and_usage
 from runner.endpoints.streaming import StreamShape
 
 _TEXTS = ("text", "reasoning_content", "reasoning")
@@ -44,4 +47,4 @@ class TextChoice:
         return {"text": None, **whole}
 
 
-COMPLETION_STREAM = StreamShape("text_completion", TextChoice)
+COMPLETION_STREAM = StreamShape(partial(ChoicesAnswer, "text_completion", TextChoice), ask_for_stream_and_usage)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from runner.endpoints.answers import missing_choice, parsed_from, positive, status_of, text_or_none
 from runner.endpoints.logprobs import read_chat_logprobs
+from runner.endpoints.response_stream import RESPONSE_STREAM
 from runner.endpoints.retrieved import read_annotations, read_file_search
 from runner.errors import NoChoicesError, ServerError
-from runner.jsontext import dumps, loads
+from runner.jsontext import dumps
 from runner.records import Output
 
 if TYPE_CHECKING:
@@ -134,11 +135,11 @@ def find_problem(body: Any) -> RequestError | None:
 
 
 def parse(body: bytes, cases: int, choices: int) -> Parsed:
-    """Read a response. `cases` and `choices` are 1 here. Raises ValueError when the body is no JSON object with output.
+    """Read a response, streamed or not; `cases` and `choices` are 1. Raises ValueError for what is none with output.
 
     `finish_reason` is the server's own word: why the response is incomplete, else its status.
     """
-    value, note = loads(body)
+    value, note = RESPONSE_STREAM.read(body)
     if find_problem(value) is not None:
         raise ValueError("the answer has no output")
     notes = [note] if note else []

@@ -35,11 +35,12 @@ def is_event_stream(body: bytes) -> bool:
 
 
 class EventDecoder:
-    """Decodes block after block, in time linear in their bytes. Not for use after it has raised."""
+    """Decodes block after block, in time linear in their bytes, each event bounded. Not for use after it has raised."""
 
-    __slots__ = ("_after_cr", "_begun", "_data", "_head", "_name", "_partial", "_size")
+    __slots__ = ("_after_cr", "_begun", "_data", "_head", "_most_bytes", "_name", "_partial", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._begun = False
         self._head = b""
         self._after_cr = False
@@ -112,5 +113,5 @@ class EventDecoder:
         self._check_size()
 
     def _check_size(self) -> None:
-        if self._size + len(self._partial) > MAX_EVENT_BYTES:
-            raise EventTooLargeError(f"an event of the stream is larger than {MAX_EVENT_BYTES:,} bytes")
+        if self._size + len(self._partial) > self._most_bytes:
+            raise EventTooLargeError(f"an event of the stream is larger than {self._most_bytes:,} bytes")

@@ -1,11 +1,10 @@
-"""Owns streamed answers: the chunks of a stream become the value that the same answer has without streaming.
+"""Owns streamed answers: the bytes of a stream become the value that the same answer has without streaming.
 
-Shape: OpenAI API reference, "The chat completion chunk object"; the end mark `[DONE]`; with `include_usage` a last
-chunk with `usage` and no choices. Also met: chunks without a blank line between them (so one event holds several), no
-end mark, no blank line after the last event, an error as an event of that name, as a member of a chunk, or flat (vLLM),
-`usage` in a choice (Moonshot), empty ids in a first chunk (Azure).
+End mark: `[DONE]`, by the OpenAI API reference, "The chat completion chunk object". Also met: chunks without a blank
+line between them (so one event holds several), no end mark, no blank line after the last event, an error as an event of
+that name, as a member of a chunk, or flat (vLLM, and OpenAI's Responses).
 
-What differs from shape to shape is one class, a `StreamedChoice`; everything else is shared.
+How chunks come together differs from family to family: each has a `GrowingAnswer`. What is whole is decided here.
 """
 
 from __future__ import annotations
@@ -15,31 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from runner.endpoints.sse import EventDecoder, EventTooLargeError, is_event_stream
-from runner.endpoints.streamed_choice import GrowingChoice, merge
+from runner.endpoints.growing import Notes
+from runner.endpoints.sse import MAX_EVENT_BYTES, EventDecoder, EventTooLargeError, is_event_stream
 from runner.errors import BodyTooLargeError, DisconnectError, InvalidResponseError
 from runner.jsontext import TRAILING, NestingError, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runner.endpoints.growing import GrowingAnswer
     from runner.endpoints.sse import Event
-    from runner.endpoints.streamed_choice import StreamedChoice
     from runner.errors import RequestError
 
 _DONE = b"[DONE]"
 _OK = 200
 _BLOCK_BYTES = 1 << 16
-_MOST_CHOICES = 1024
-_MOST_NOTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class StreamShape:
-    """How the chunks of one API shape become its answer; `object_name` is what the answer calls itself."""
+    """One API shape: how its chunks become its answer, what makes a body `ask` for them, and how large one may be."""
 
-    object_name: str
-    new_choice: Callable[[], StreamedChoice]
+    new_answer: Callable[[Notes], GrowingAnswer]
+    ask: Callable[[bytes], bytes]
+    most_event_bytes: int = MAX_EVENT_BYTES
 
     def open(self) -> StreamAssembler:
         """Begin to assemble a stream."""
@@ -66,8 +64,8 @@ class StreamShape:
 class Streamed:
     """What a stream came to: the value, what was odd, and why it is not the whole answer, if it is not.
 
-    `done` says that the end mark came, so that nothing is missing however the connection ended; `finished` that every
-    choice says why it ended.
+    `done` says that the end mark came, so that nothing is missing however the connection ended; `finished` that the
+    answer itself says so. `spoken` holds the texts that came piece by piece, where the value has them once more or not.
     """
 
     value: dict[str, Any]
@@ -75,6 +73,7 @@ class Streamed:
     done: bool
     finished: bool
     problem: RequestError | None
+    spoken: tuple[str, ...] = ()
 
 
 class StreamAssembler:
@@ -85,17 +84,24 @@ class StreamAssembler:
     """
 
     def __init__(self, shape: StreamShape) -> None:
-        self._shape = shape
-        self._decoder = EventDecoder()
-        self._fields: dict[str, Any] = {}
-        self._choices: dict[int, GrowingChoice] = {}
-        self._notes: dict[str, None] = {}
+        self._decoder = EventDecoder(shape.most_event_bytes)
+        self._notes = Notes()
+        self._answer = shape.new_answer(self._notes)
+        self._error: Any = None
         self._broken: str | None = None
         self._deep: NestingError | None = None
         self._half_chunk = False
         self._failure: Exception | None = None
-        self.output_seen = False
-        self.done = False
+
+    @property
+    def output_seen(self) -> bool:
+        """Whether any output has come."""
+        return self._answer.output_seen
+
+    @property
+    def done(self) -> bool:
+        """Whether the end mark has come."""
+        return self._answer.done
 
     def feed(self, block: bytes) -> None:
         """Take in the next bytes of the body."""
@@ -113,37 +119,36 @@ class StreamAssembler:
             raise self._failure
         if not self.done and self._failure is None:
             self._add_last()
-        if self._deep is not None and self.done:
+        if self._deep is not None and self.done and not self._answer.unharmed:
             raise self._deep
-        choices = [self._choices[index].finish(index) for index in sorted(self._choices)]
-        value = {**self._fields, "object": self._shape.object_name, "choices": choices}
-        if "usage" not in value:
-            usage = next(
-                (choice.fields["usage"] for choice in self._choices.values() if "usage" in choice.fields), None
-            )
-            value |= {"usage": usage} if usage else {}
-        unfinished = [index for index, choice in sorted(self._choices.items()) if not choice.finished]
-        problem = self._problem(unfinished)
-        if problem is None and unfinished:
-            self._note(f"choice {unfinished[0]} has no finish_reason: its stream may have been cut")
+        value = self._answer.finish()
+        if self._error and not value.get("error"):
+            value["error"] = self._error
+        if self._broken is not None and self._answer.unharmed:
+            self._notes.add(self._broken)
+        missing, problem = self._answer.missing(), self._problem()
+        if problem is None and missing:
+            self._notes.add(f"{missing}: its stream may have been cut")
         return Streamed(
             value=value,
-            notes=tuple(self._notes),
+            notes=self._notes.all(),
             done=self.done,
-            finished=bool(self._choices) and not unfinished and problem is None,
+            finished=self._answer.complete and problem is None,
             problem=problem,
+            spoken=self._answer.spoken(),
         )
 
-    def _problem(self, unfinished: list[int]) -> RequestError | None:
+    def _problem(self) -> RequestError | None:
         if self._failure is not None:
             return BodyTooLargeError(str(self._failure), http_status=_OK)
-        if self._broken is not None:
+        if self._broken is not None and not self._answer.unharmed:
             return InvalidResponseError(self._broken, http_status=_OK)
-        if self.done or (self._choices and not unfinished and not self._half_chunk):
+        if self.done or (self._answer.complete and not self._half_chunk):
             return None
-        missing = f"choice {unfinished[0]} has no finish_reason" if unfinished else "half a chunk at its end"
+        half = "half a chunk at its end" if self._half_chunk else None
+        lacks = [f"no {self._answer.end_mark}", self._answer.missing() or half]
         return DisconnectError(
-            f"the stream ended before its answer was complete: no [DONE], and {missing}",
+            f"the stream ended before its answer was complete: {', and '.join(filter(None, lacks))}",
             hint="a proxy or load balancer in between may end long answers",
             http_status=_OK,
         )
@@ -152,7 +157,7 @@ class StreamAssembler:
         if self.done:
             return
         if event.data.strip().upper() == _DONE:
-            self.done = True
+            self._answer.end()
             return
         try:
             self._add_chunk(orjson.loads(event.data), event.name)
@@ -165,11 +170,12 @@ class StreamAssembler:
         if several is not None:
             for chunk in several:
                 self._add_chunk(chunk, event.name)
-            self.done = event.data.rstrip().endswith(_DONE)
+            if event.data.rstrip().endswith(_DONE):
+                self._answer.end()
         elif event.name == "error":
-            self._fields.setdefault("error", event.data.decode("utf-8", "replace"))
+            self._error = self._error or event.data.decode("utf-8", "replace")
         elif not _begins_like_json(event.data):
-            self._note("an event is no JSON")  # a ping, perhaps
+            self._notes.add("an event is no JSON")  # a ping, perhaps
         else:
             self._add_loose(event)
 
@@ -178,12 +184,13 @@ class StreamAssembler:
             chunk, note = loads(event.data)
         except NestingError as error:
             self._deep, self._broken = error, self._broken or str(error)
+            self._answer.skip(event.name)
         except ValueError as error:
             self._broken = self._broken or f"a chunk of the stream is no JSON ({error})"[:300]
         else:
             if note and TRAILING in note:  # another chunk, perhaps
                 self._broken = self._broken or f"a chunk of the stream is no JSON ({note})"
-            self._note(note or "")
+            self._notes.add(note or "")
             self._add_chunk(chunk, event.name)
 
     def _add_last(self) -> None:
@@ -200,38 +207,15 @@ class StreamAssembler:
     def _add_chunk(self, chunk: Any, name: str) -> None:
         if not isinstance(chunk, dict):
             if name == "error":
-                self._fields.setdefault("error", chunk)
-            self._note("an event is no object")
+                self._error = self._error or chunk
+            self._notes.add("an event is no object")
             return
         error = chunk.get("error")
-        if name == "error" or chunk.get("object") == "error":
+        if "error" in (name, chunk.get("object"), chunk.get("type")):
             error = error or chunk
-        if error and "error" not in self._fields and (not isinstance(error, dict) or any(error.values())):
-            self._fields["error"] = error
-        merge(self._fields, chunk, ("choices", "object", "error"))
-        pieces = chunk.get("choices")
-        for position, piece in enumerate(pieces if isinstance(pieces, list) else ()):
-            if isinstance(piece, dict):
-                self._add_piece(piece, position)
-            else:
-                self._note(f"choice {position} is not an object")
-
-    def _add_piece(self, piece: dict[str, Any], position: int) -> None:
-        index = piece.get("index")
-        if type(index) is not int or index < 0:
-            index = position
-        choice = self._choices.get(index)
-        if choice is None:
-            if len(self._choices) >= _MOST_CHOICES:
-                self._note(f"more than {_MOST_CHOICES} choices")
-                return
-            choice = self._choices[index] = GrowingChoice(self._shape.new_choice())
-        if choice.add(piece):
-            self.output_seen = True
-
-    def _note(self, note: str) -> None:
-        if note and len(self._notes) < _MOST_NOTES:
-            self._notes.setdefault(note)
+        if error and not self._error and (not isinstance(error, dict) or any(error.values())):
+            self._error = error
+        self._answer.add(chunk, name)
 
 
 def _chunks_by_line(data: bytes) -> list[Any] | None:

@@ -83,18 +83,23 @@ def _without_key(
     transport: Transport, endpoint: Endpoint, response: Response, streamed: Streamed
 ) -> tuple[Response, Streamed]:
     """Keep out a key that a server says piece by piece, so that it stands whole in the assembled answer alone."""
-    text = (dumps(streamed.value) or "").encode()
-    if transport.redact(text) is text:
+    said = _said(streamed)
+    if transport.redact(said) is said:
         return response, streamed
     if endpoint.stream is not None:
         # Where the key stood in one piece, the transport has cut it out of the body already.
         again = endpoint.stream.assemble(response.body)
-        text = (dumps(again.value) or "").encode()
+        said = _said(again)
         streamed = replace(streamed, value=again.value)
-    clean = transport.redact(text)
-    if clean is text:
+    if transport.redact(said) is said:
         return response, streamed
+    clean = transport.redact((dumps(streamed.value) or "").encode())
     return replace(response, body=clean), replace(streamed, value=loads(clean)[0])
+
+
+def _said(streamed: Streamed) -> bytes:
+    """Return all texts of a stream, put together, as they would stand in a file."""
+    return "\n".join((dumps(streamed.value) or "", *streamed.spoken)).encode("utf-8", "replace")
 
 
 def judge(endpoint: Endpoint, response: Response, *, answered_before: bool) -> Outcome:

@@ -12,7 +12,7 @@ import orjson
 from orjson import dumps
 
 from runner.digest import digest128, json_bytes
-from runner.endpoints import prompt_bytes, stream_body
+from runner.endpoints import prompt_bytes
 from runner.errors import TemplateError
 from runner.readers import check_batch_row, is_batch_row
 from runner.records import Case, Request, value
@@ -272,8 +272,8 @@ class RequestBuilder:
             sent_bytes = sent if plan.wire is None else plan.wire(own)
             case = Case(key, own_id, repeat, digest, row.carry, target, columns)
             reserve = plan.endpoint.reserve_tokens(body, prompt_bytes(sent_bytes))
-            if plan.stream:
-                sent_bytes = stream_body(sent_bytes)
+            if plan.stream and plan.endpoint.stream is not None:
+                sent_bytes = plan.endpoint.stream.ask(sent_bytes)
             requests.append(
                 Request(
                     key,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runner.simulate.vectors import VectorRequest
 
 _DEFAULT_MAX_TOKENS = 16  # of a completion, as OpenAI documents it
+_PADDING = "include_obfuscation"  # all that OpenAI's responses have among stream_options: usage always comes
 _INCLUDE_LOGPROBS = "message.output_text.logprobs"
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -177,6 +178,10 @@ def _side_by_side(entries: list[dict[str, Any]], begin: int) -> dict[str, Any]:
 def ask_responses(body: Mapping[str, Any], digest: str) -> Asked:
     """Read a responses request. Raises InvalidRequestError."""
     include = body.get("include") or []
+    options = body.get("stream_options")
+    if isinstance(options, dict) and (unknown := next((name for name in options if name != _PADDING), None)):
+        place = f"stream_options.{unknown}"
+        raise InvalidRequestError(ErrorBody(f"Unknown parameter: '{place}'.", param=place, code="unknown_parameter"))
     chat: dict[str, Any] = {
         **{name: body[name] for name in ("model", "temperature", "stream") if name in body},
         "messages": _messages(body.get("input")),
@@ -220,6 +225,9 @@ def _dress_response(answer: Answer, request: ChatRequest) -> Answer:
         "model": answer["model"],
         "output": [item for choice in choices[:1] for item in _items(choice, answer["id"])],
         "max_output_tokens": request.max_tokens,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
         "service_tier": answer["service_tier"],
     }
     return {**body, "usage": _usage(answer["usage"])} if "usage" in answer else body

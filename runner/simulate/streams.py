@@ -1,7 +1,7 @@
 """Owns streams: an answer cut into chunks as OpenAI streams it, and what broken servers make of such a stream.
 
 One chunk a word, or one a token where log probabilities were asked for; several choices take turns. Usage comes in a
-last chunk without choices, if that was asked for.
+last chunk without choices, if that was asked for. Responses have events of their own, and no end mark.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from runner.simulate.replies import Reply
+from runner.simulate.response_events import events_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,18 +29,23 @@ _WORD = re.compile(r"\s*\S+|\s+")
 _SHARED = ("id", "created", "model", "service_tier", "system_fingerprint")
 _CHAT = "chat.completion"
 _TEXT = "text_completion"
+_RESPONSE = "response"
 
 
 def stream_reply(reply: Reply, fault: str | None, details: FaultDetails, *, include_usage: bool) -> Reply:
     """Return the reply as a stream, spoilt if `fault` is one of `STREAM_SPOILS`.
 
-    What is neither a chat nor a text completion stays whole.
+    What is no completion and no response stays whole.
     """
     answer = orjson.loads(reply.body)
-    if answer.get("object") not in _CHUNKS or fault == "stream_ignored":
+    if fault == "stream_ignored":
         return reply
-    events = [_event(chunk) for chunk in chunks_of(answer, include_usage=include_usage)]
-    events.append(_DONE)
+    if answer.get("object") == _RESPONSE:
+        events = [_named_event(event) for event in events_of(answer)]
+    elif answer.get("object") in _CHUNKS:
+        events = [*(_event(chunk) for chunk in chunks_of(answer, include_usage=include_usage)), _DONE]
+    else:
+        return reply
     if fault is not None and fault in STREAM_SPOILS:
         events = STREAM_SPOILS[fault](events, details)
     return Reply(reply.status, b"".join(events), {**reply.headers, **_HEADERS}, tuple(events))
@@ -127,6 +133,10 @@ def _event(chunk: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
 
+def _named_event(event: dict[str, Any]) -> bytes:
+    return f"event: {event['type']}\n".encode() + _event(event)
+
+
 def _half(events: Events) -> Events:
     return events[: max(1, len(events) // 2)]
 
@@ -186,14 +196,20 @@ def _one_newline(events: Events, _details: FaultDetails) -> Events:
 
 
 def _no_done(events: Events, _details: FaultDetails) -> Events:
-    return events[:-1]
+    return [event for event in events if event != _DONE]
 
 
 def _huge_line(events: Events, details: FaultDetails) -> Events:
     """Give much text in one line."""
-    chunk = orjson.loads(events[0].removeprefix(b"data: "))
-    chunk["choices"][0]["delta"] = {"content": "huge" * (details.huge_bytes // 4)}
-    return [events[0], _event(chunk), *events[1:]]
+    huge = "huge" * (details.huge_bytes // 4)
+    name, _, data = events[0].rpartition(b"data: ")
+    if not name:
+        chunk = orjson.loads(data)
+        chunk["choices"][0]["delta"] = {"content": huge}
+        return [events[0], _event(chunk), *events[1:]]
+    last = orjson.loads(events[-1].rpartition(b"data: ")[2])
+    last["response"]["output"].append({"type": "message", "content": [{"type": "output_text", "text": huge}]})
+    return [*events[:-1], _named_event(last)]
 
 
 def _as_it_is(events: Events, _details: FaultDetails) -> Events:

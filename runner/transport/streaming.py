@@ -31,8 +31,15 @@ _clock: ContextVar[Clock | None] = ContextVar("clock", default=None)
 class StreamWatcher(Protocol):
     """What sees every block of a body as it comes, and says how far the answer has got."""
 
-    output_seen: bool
-    done: bool
+    @property
+    def output_seen(self) -> bool:
+        """Whether any output has come."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether the end mark has come."""
+        ...
 
     def feed(self, block: bytes) -> None:
         """Take in the next bytes. Must not raise."""

@@ -53,6 +53,7 @@ def test_what_does_not_exist_yet_is_named(
         {"request.endpoint": "completions", "request.prompt": "{{ question }}", "request.batch_size": 4},
         {"request.endpoint": "logprobs"},
         {"request.endpoint": "responses"},
+        {"request.endpoint": "responses", "request.stream": True},
         {"request.endpoint": "loglikelihood", "request.context": "c", "request.continuations": ["a"]},
         {"model.path": "/logits"},
         {"model.adapter": "a.yaml"},

@@ -253,3 +253,26 @@ def test_what_is_doubtful_depends_on_the_endpoint(
 ) -> None:
     changes = {"request.endpoint": endpoint, "request.params": params}
     assert warnings(config_from_dict(values(changes), tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({"request.params": {"best_of": 2}}, True),
+        ({"request.params": {"best_of": 2, "n": 2}}, True),
+        ({"request.params": {"best_of": 2}, "request.stream": False}, False),
+        ({"request.params": {"best_of": 1}}, False),
+        ({"request.params": {"best_of": None}}, False),
+        ({"request.params": {"best_of": "{{ best }}"}}, False),
+        ({"request.params": {"best_of": 2}, "request.endpoint": "chat"}, False),
+    ],
+)
+def test_the_best_of_several_cannot_be_streamed(
+    changes: dict[str, Any],
+    warned: bool,  # noqa: FBT001 - a column of the table
+    values: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    made = values({"request.endpoint": "completions", "request.stream": True, **changes})
+    said = f"request.params.best_of: its results cannot be streamed {OPENAI}"
+    assert warnings(config_from_dict(made, tmp_path)) == [said] * warned

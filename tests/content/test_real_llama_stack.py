@@ -141,6 +141,11 @@ def stack_config(model_url: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what an answer has the same with and without streaming."""
+    return {name: row[name] for name in ("status", "text", "finish_reason", "tool_calls", "retrieved", "key")}
+
+
 def test_documents_are_added_found_and_deleted(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
@@ -170,6 +175,13 @@ def test_documents_are_added_found_and_deleted(tmp_path: Path) -> None:
         passages = {one["id"]: one["text"] for one in found["france"]}
         assert passages[ids["france.txt"]] == "The capital of France is Paris."
         assert all(isinstance(one["score"], float) for several in found.values() for one in several)
+        stream = ("--set=request.stream=true", "--run-dir", tmp_path / "streamed", "-q")
+        assert evalrunner("run", path, base, *stream, cwd=tmp_path).code == 0
+        streamed = by_sample(tmp_path / "streamed")
+        assert {name: told(row) for name, row in streamed.items()} == {
+            name: told(row) for name, row in by_sample(tmp_path / "run").items()
+        }
+        assert all(0 < row["first_token_s"] <= row["latency_s"] for row in streamed.values())
         gone = evalrunner("documents", "delete", path, "water.txt", "-k", "handbook", "--yes", cwd=tmp_path)
         assert gone.out.startswith("deleted")
         left = evalrunner("documents", "list", path, "-k", "handbook", "--json", cwd=tmp_path).json

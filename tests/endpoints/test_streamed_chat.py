@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.endpoints import ENDPOINTS, stream_body
+from runner.endpoints import ENDPOINTS
 from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.completion_stream import COMPLETION_STREAM
 from runner.errors import BodyTooLargeError, DisconnectError, InvalidResponseError, kind_of
@@ -452,6 +452,6 @@ def test_deltas_of_a_message_in_a_completions_stream_are_one_message() -> None:
     ],
 )
 def test_a_stream_is_asked_for_with_usage_unless_the_body_says_otherwise(asked: Any, sent: Any) -> None:
-    made = stream_body(orjson.dumps(asked))
+    made = CHAT_STREAM.ask(orjson.dumps(asked))
     assert orjson.loads(made) == sent
     assert made.count(b'"stream":') == 1

@@ -26,18 +26,25 @@ def run_on(
     model: Path, tmp_path: Path, request: dict[str, Any], rows: list[dict[str, Any]]
 ) -> tuple[RunSummary, list[dict[str, Any]]]:
     """Run on the tiny random model, and return the rows with the server's own answer beside each."""
+    summary = run(model, tmp_path, request, rows)
+    raw = {row["request_key"]: orjson.loads(row["response"]) for row in table(summary.run_dir, "raw")}
+    return summary, [{**row, "said": raw[row["request_key"]]} for row in table(summary.run_dir)]
+
+
+def run(
+    model: Path, tmp_path: Path, request: dict[str, Any], rows: list[dict[str, Any]], in_flight: int = 2
+) -> RunSummary:
     config = {
         "name": "real",
         "dataset": {"path": str(write_rows(tmp_path / "data.jsonl", rows)), "id": "id"},
         "model": {"embedded": str(model)},
         "request": request,
-        "limits": {"max_in_flight": 2},
+        "limits": {"max_in_flight": in_flight},
         "output": {"dir": str(tmp_path / "outputs")},
     }
-    summary = runner.run(config)
+    summary = runner.run(config, run_dir=tmp_path / f"run{len(list(tmp_path.iterdir()))}")
     assert (summary.status, summary.failed) == ("complete", 0)
-    raw = {row["request_key"]: orjson.loads(row["response"]) for row in table(summary.run_dir, "raw")}
-    return summary, [{**row, "said": raw[row["request_key"]]} for row in table(summary.run_dir)]
+    return summary
 
 
 def test_completions_with_log_probabilities(tiny_gguf: Path, tmp_path: Path) -> None:
@@ -105,6 +112,41 @@ def test_its_responses_leave_out_log_probabilities_and_that_is_noticed(tiny_gguf
     summary, rows = run_on(tiny_gguf, tmp_path, request, questions(3))
     assert summary.warnings == [OMITTED]
     assert [row["tokens"] for row in rows] == [None] * 3
+
+
+# What two answers of one request never have in common.
+OWN = {"started_at", "finished_at", "queued_s", "latency_s", "first_token_s", "created", "response_id"}
+BY_TOKEN = ("tokens", "token_bytes", "token_logprobs", "top_tokens", "top_logprobs")
+TEXT = {"endpoint": "completions", "prompt": "{{ question }}"}
+
+
+@pytest.mark.parametrize(
+    "request_section",
+    [
+        {**TEXT, "params": {"temperature": 0, "max_tokens": 8, "logprobs": 4}},
+        {**TEXT, "params": {"temperature": 0, "max_tokens": 40, "n": 2}},
+        {"endpoint": "logprobs", "messages": MESSAGES, "params": {"temperature": 0, "max_tokens": 8}},
+        {"endpoint": "responses", "messages": MESSAGES, "params": {"temperature": 0, "max_output_tokens": 8}},
+        {"endpoint": "responses", "messages": MESSAGES, "params": {"temperature": 0, "max_output_tokens": 40}},
+    ],
+)
+def test_rows_are_the_same_with_and_without_streaming(
+    request_section: dict[str, Any], tiny_gguf: Path, tmp_path: Path
+) -> None:
+    found = []
+    for stream in (False, True):
+        # One at a time: what is computed together differs in the last digits.
+        summary = run(tiny_gguf, tmp_path, {**request_section, "stream": stream}, questions(4), in_flight=1)
+        rows = sorted(table(summary.run_dir), key=lambda row: (row["sample_id"], row["choice"]))
+        assert all((row["first_token_s"] is not None) == stream for row in rows)
+        found.append([{name: row[name] for name in row.keys() - OWN} for row in rows])
+    without, streamed = found
+    for row in without:  # it streams no chunk for a token without text
+        shown = [place for place, data in enumerate(row["token_bytes"] or ()) if data]
+        for name in BY_TOKEN:
+            row[name] = None if row[name] is None else [row[name][place] for place in shown]
+    assert streamed == without
+    assert all(row["completion_tokens"] for row in without if row["choice"] == 0)
 
 
 def test_the_logprobs_endpoint_needs_no_parameters(tiny_gguf: Path, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ _OWN = {"started_at", "finished_at", "queued_s", "latency_s", "first_token_s", "
 # A stream though none was asked for, and what ends the run.
 NO_ANSWER = {"sse_200", "redirect_302", "redirect_307"}
 SSE = {"Content-Type": "text/event-stream"}
+INCLUDE = ["message.output_text.logprobs"]
 
 
 def streaming(simulator: Simulator, dataset: Path, /, **sections: Any) -> dict[str, Any]:
@@ -65,6 +66,10 @@ def told(row: Row) -> Row:
     return kept
 
 
+def but(row: Row, names: set[str]) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
+
+
 def rows_of(run_dir: str) -> list[Row]:
     return sorted(table(run_dir), key=lambda row: (row["sample_id"], row["repeat"], row["choice"]))
 
@@ -73,20 +78,21 @@ def rows_of(run_dir: str) -> list[Row]:
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("endpoint", "params"),
     [
-        {"temperature": 0},
-        {"logprobs": True, "top_logprobs": 3},
-        {"n": 3, "temperature": 1, "seed": 5},
-        {"n": 2, "logprobs": True, "max_tokens": 4},
+        ("chat", {"temperature": 0}),
+        ("chat", {"logprobs": True, "top_logprobs": 3}),
+        ("chat", {"n": 3, "temperature": 1, "seed": 5}),
+        ("chat", {"n": 2, "logprobs": True, "max_tokens": 4}),
+        ("logprobs", {"temperature": 0}),
     ],
 )
 def test_rows_are_the_same_with_and_without_streaming(
-    simulator: Simulator, tmp_path: Path, params: dict[str, Any]
+    simulator: Simulator, tmp_path: Path, endpoint: str, params: dict[str, Any]
 ) -> None:
     dataset = write_rows(tmp_path / "data.jsonl", questions(SAMPLES))
     simulator.change(replace(QUICK, answers=AnswerStyle(median_tokens=20)))
-    request = {"params": params, "repeats": 2}
+    request = {"endpoint": endpoint, "params": params, "repeats": 2}
     plain = runner.run(config_for(simulator, dataset, request=request), run_dir=tmp_path / "plain")
     streamed = runner.run(streaming(simulator, dataset, request=request), run_dir=tmp_path / "streamed")
     without, with_ = rows_of(plain.run_dir), rows_of(streamed.run_dir)
@@ -117,20 +123,56 @@ def test_text_completions_are_the_same_with_and_without_streaming(
     assert {row["response"][:6] for row in table(streamed.run_dir, "raw")} == {b"data: "}
 
 
+@pytest.mark.parametrize(
+    "params",
+    [{"temperature": 0}, {"include": INCLUDE, "top_logprobs": 3}, {"max_output_tokens": 4}, {"stream_options": None}],
+)
+def test_responses_are_the_same_with_and_without_streaming(
+    simulator: Simulator, tmp_path: Path, params: dict[str, Any]
+) -> None:
+    dataset = write_rows(tmp_path / "data.jsonl", questions(SAMPLES))
+    simulator.change(replace(QUICK, answers=AnswerStyle(median_tokens=20)))
+    request = {"endpoint": "responses", "params": params, "repeats": 2}
+    plain_request = {**request, "params": {name: params[name] for name in params.keys() - {"stream_options"}}}
+    plain = runner.run(config_for(simulator, dataset, request=plain_request), run_dir=tmp_path / "plain")
+    streamed = runner.run(streaming(simulator, dataset, request=request), run_dir=tmp_path / "streamed")
+    without, with_ = rows_of(plain.run_dir), rows_of(streamed.run_dir)
+    own = {"key", "request_key"} if "stream_options" in params else set()
+    assert [but(told(row), own) for row in with_] == [but(told(row), own) for row in without]
+    assert len(with_) == 2 * SAMPLES
+    assert all(row["text"] and row["total_tokens"] for row in with_)
+    assert {row["status"] for row in with_} == ({"truncated"} if "max_output_tokens" in params else {"ok"})
+    assert all(bool(row["tokens"]) == ("include" in params) for row in with_)
+    assert all(row["first_token_s"] is None for row in without)
+    assert all(0 < row["first_token_s"] <= row["latency_s"] for row in with_)
+    raw = table(streamed.run_dir, "raw")
+    assert {row["response"][:24] for row in raw} == {b"event: response.created\n"}
+    assert {b'"stream":true' in row["request"] for row in raw} == {True}
+    assert {b"stream_options" in row["request"] for row in raw} == {False}
+
+
+CHAT = {"params": {"temperature": 0, "n": 2, "logprobs": True, "top_logprobs": 2}}
+
+
 @pytest.mark.parametrize("kind", sorted({*VARIANTS, *SPOILS, "drip", "keepalive_close"} - NO_ANSWER))
+@pytest.mark.parametrize(
+    ("request_section", "choices"),
+    [(CHAT, 2), ({"endpoint": "responses", "params": {"include": INCLUDE, "top_logprobs": 2}}, 1)],
+)
 def test_an_odd_answer_is_the_same_row_with_and_without_streaming(
-    simulator: Simulator, tmp_path: Path, kind: str
+    simulator: Simulator, tmp_path: Path, request_section: dict[str, Any], choices: int, kind: str
 ) -> None:
     rows = [{**row, "question": f"{row['question']} [[fault:{kind}]]"} for row in questions(1)]
     dataset = write_rows(tmp_path / "data.jsonl", rows)
     found = []
     for make in (config_for, streaming):
-        config = make(simulator, dataset, retry={"max_attempts": 1}, limits={"max_in_flight": 1})
-        config["request"]["params"] |= {"n": 2, "logprobs": True, "top_logprobs": 2}
+        config = make(
+            simulator, dataset, request=request_section, retry={"max_attempts": 1}, limits={"max_in_flight": 1}
+        )
         summary = runner.run(config, run_dir=tmp_path / make.__name__)
         found.append([told(row) for row in rows_of(summary.run_dir)])
     assert found[0] == found[1]
-    assert len(found[0]) == 2
+    assert len(found[0]) == choices
 
 
 def test_the_books_agree(simulator: Simulator, tmp_path: Path) -> None:
@@ -192,6 +234,12 @@ ENDINGS: Mapping[str, Ending] = {
     "stream_ignored": Ending(),
     "stream_open": Ending(),
 }
+# Nothing but its last event says that a response is whole.
+NO_RESPONSE = failed("disconnect", "no response.completed")
+BY_ENDPOINT = {
+    "chat": ENDINGS,
+    "responses": {**ENDINGS, "stream_end": NO_RESPONSE, "stream_bare_done": NO_RESPONSE},
+}
 # These have no output in a block of their own.
 UNTIMED = {"stream_one_newline", "stream_ignored", "hang"}
 
@@ -210,15 +258,16 @@ class Met:
     raw: Row
 
 
-def meet(folder: Path, kinds: list[str], timeout_s: dict[str, float]) -> dict[str, Met]:
+def meet(folder: Path, endpoint: str, kinds: list[str], timeout_s: dict[str, float]) -> dict[str, Met]:
     rows = [
         {**row, "question": f"{row['question']} [[fault:{kind}]]", "kind": kind}
         for row, kind in zip(questions(len(kinds)), kinds, strict=True)
     ]
     dataset = write_rows(folder / "data.jsonl", rows)
     with serving() as simulator:
-        config = streaming(simulator, dataset, retry={"max_attempts": MAX_ATTEMPTS})
-        healthy_config = streaming(simulator, dataset)
+        request = {"endpoint": endpoint, "params": {}}
+        config = streaming(simulator, dataset, request=request, retry={"max_attempts": MAX_ATTEMPTS})
+        healthy_config = streaming(simulator, dataset, request=request)
         config["request"]["timeout_s"] |= timeout_s
         summary = runner.run(config, run_dir=folder / "run")
         simulator.change(replace(QUICK, faults=FaultRules(script=dict.fromkeys(range(1, 1000), "ok"))))
@@ -237,11 +286,17 @@ def meet(folder: Path, kinds: list[str], timeout_s: dict[str, float]) -> dict[st
 
 
 @pytest.fixture(scope="module")
-def met(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Met]:
-    """Every kind, met once."""
-    found = meet(tmp_path_factory.mktemp("met"), [kind for kind in ENDINGS if kind not in SILENT], {})
-    for kind, timeout_s in SILENT.items():
-        found |= meet(tmp_path_factory.mktemp(kind), [kind], timeout_s)
+def met(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Met]:
+    """Every kind, met once by each endpoint."""
+    found = {}
+    for endpoint in BY_ENDPOINT:
+        folder = tmp_path_factory.mktemp(endpoint)
+        rounds = [([kind for kind in ENDINGS if kind not in SILENT], {})]
+        rounds += [([kind], timeout_s) for kind, timeout_s in SILENT.items()]
+        for number, (kinds, timeout_s) in enumerate(rounds):
+            (folder / str(number)).mkdir()
+            seen = meet(folder / str(number), endpoint, kinds, timeout_s)
+            found |= {(endpoint, kind): one for kind, one in seen.items()}
     return found
 
 
@@ -251,9 +306,10 @@ def test_every_fault_of_a_stream_stands_in_the_table() -> None:
     assert streams < ENDINGS.keys()
 
 
-@pytest.mark.parametrize("kind", ENDINGS)
-def test_each_fault_of_a_stream_ends_in_its_row(met: dict[str, Met], kind: str) -> None:
-    expected, row, attempts, raw = ENDINGS[kind], met[kind].row, met[kind].attempts, met[kind].raw
+@pytest.mark.parametrize(("endpoint", "kind"), [(name, kind) for name in BY_ENDPOINT for kind in ENDINGS])
+def test_each_fault_of_a_stream_ends_in_its_row(met: dict[tuple[str, str], Met], endpoint: str, kind: str) -> None:
+    expected, one = BY_ENDPOINT[endpoint][kind], met[endpoint, kind]
+    row, attempts, raw = one.row, one.attempts, one.raw
     ended = (row["status"], row["error_kind"], row["parse_note"])
     assert ended == (expected.status, expected.error_kind, expected.note)
     assert len([one for one in attempts if one["error_kind"] != "stale_connection"]) == expected.attempts
@@ -264,7 +320,7 @@ def test_each_fault_of_a_stream_ends_in_its_row(met: dict[str, Met], kind: str) 
     elif expected.says or expected.note:
         assert expected.says in row["text"]
     else:
-        assert told(row) == told(met[kind].healthy)
+        assert told(row) == told(one.healthy)
     assert (row["first_token_s"] is None) == (kind in UNTIMED)
     # What came before the break was paid for, and is kept.
     if kind != "hang":
@@ -430,3 +486,109 @@ def test_streams_are_parsed_again_from_what_is_kept(simulator: Simulator, tmp_pa
     resealed = reseal(sealing_of(folder, manifest, config_from_dict(config, tmp_path)), read_commits(folder))
     assert resealed.before == resealed.after == {"ok": 4}
     assert rows_of(summary.run_dir) == before
+
+
+# ---------------------------------------------------------------- responses
+
+
+def said(kind: str, **more: Any) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), orjson.dumps({"type": kind, **more}))
+
+
+def responding(simulator: Simulator, dataset: Path, base_url: str, /, **model: Any) -> dict[str, Any]:
+    config = streaming(simulator, dataset, model={"base_url": base_url, **model}, limits={"max_in_flight": 2})
+    config["request"] |= {"endpoint": "responses", "params": {}}
+    return config
+
+
+def response(text: str, status: str = "completed", **more: Any) -> dict[str, Any]:
+    item = {"type": "message", "content": [{"type": "output_text", "text": text}]}
+    return {"id": "resp_1", "object": "response", "status": status, "output": [item], **more}
+
+
+def test_a_key_that_a_response_says_in_pieces_is_nowhere(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-planted-Ab3/x+Yz09q/Vv8=="
+    monkeypatch.setenv("EVALRUNNER_TEST_KEY", key)
+
+    def answer(call: Call) -> Reply:
+        pieces = b"".join(said("response.output_text.delta", item_id="a", delta=letter) for letter in call.key)
+        whole = b"2" not in call.body["input"][-1]["content"].encode()
+        return Reply(
+            body=pieces + (said("response.completed", response=response(call.key)) if whole else b""), headers=SSE
+        )
+
+    with answering(answer) as base_url:
+        config = responding(
+            simulator, write_rows(tmp_path / "data.jsonl", questions(3)), base_url, api_key_env="EVALRUNNER_TEST_KEY"
+        )
+        summary = runner.run(config, run_dir=tmp_path / "run")
+    rows = by_sample(summary.run_dir)
+    assert [(rows[name]["status"], rows[name]["text"]) for name in ("q0", "q1")] == [("ok", "[redacted]")] * 2
+    assert (rows["q2"]["status"], rows["q2"]["error_kind"]) == ("failed", "disconnect")
+    assert find_leaks(key, tmp_path / "run", repr(summary)) == []
+    assert [row["response"] for row in table(summary.run_dir, "raw") if b".delta" in row["response"]] == []
+
+
+@pytest.mark.parametrize(
+    ("end", "ending"),
+    [
+        (
+            said("response.failed", response=response("", "failed", error={"code": "server_error", "message": "m"})),
+            "server",
+        ),
+        (said("error", code="rate_limit_exceeded", message="slow down", param=None), "rate_limit"),
+        (b"data: [DONE]\n\n", "disconnect"),
+    ],
+)
+def test_a_response_that_fails_in_mid_stream_is_sent_again(
+    simulator: Simulator, tmp_path: Path, end: bytes, ending: str
+) -> None:
+    delta = said("response.output_text.delta", item_id="a", delta="He")
+
+    def answer(call: Call) -> Reply:
+        whole = said("response.incomplete", response=response("Here", "incomplete"))
+        return Reply(body=delta + (whole if call.number > 1 else end), headers=SSE)
+
+    with answering(answer) as base_url:
+        config = responding(simulator, write_rows(tmp_path / "data.jsonl", questions(1)), base_url)
+        summary = runner.run(config, run_dir=tmp_path / "run")
+    (row,) = table(summary.run_dir)
+    assert (row["status"], row["text"], row["finish_reason"]) == ("truncated", "Here", "incomplete")
+    kinds = [one["error_kind"] for one in sorted(table(summary.run_dir, "attempts"), key=lambda one: one["attempt"])]
+    assert kinds == [ending, None]
+    assert 0 < row["first_token_s"] <= row["latency_s"]
+
+
+def test_a_whole_streamed_response_that_nobody_asked_for_is_an_answer(simulator: Simulator, tmp_path: Path) -> None:
+    def answer(call: Call) -> Reply:
+        whole = said("response.completed", response=response("Here")) if call.number > 1 else b"data: [DONE]\n\n"
+        return Reply(body=said("response.output_text.delta", item_id="a", delta="He") + whole, headers=SSE)
+
+    with answering(answer) as base_url:
+        config = responding(simulator, write_rows(tmp_path / "data.jsonl", questions(1)), base_url)
+        config["request"]["stream"] = False
+        summary = runner.run(config)
+    assert [(row["text"], row["attempts"]) for row in table(summary.run_dir)] == [("Here", 2)]
+
+
+def test_an_error_in_a_streamed_response_can_stop_the_run(simulator: Simulator, tmp_path: Path) -> None:
+    error = said("error", code="insufficient_quota", message="no money", param=None)
+    with answering(lambda _: Reply(body=error, headers=SSE)) as base_url:
+        config = responding(simulator, write_rows(tmp_path / "data.jsonl", questions(9)), base_url)
+        summary = runner.run(config, run_dir=tmp_path / "run")
+    assert (summary.exit_code, summary.status, summary.by_status) == (5, "stopped", {})
+
+
+def test_streamed_responses_are_parsed_again_from_what_is_kept(simulator: Simulator, tmp_path: Path) -> None:
+    dataset = write_rows(tmp_path / "data.jsonl", questions(4))
+    config = streaming(simulator, dataset, request={"endpoint": "responses", "params": {}})
+    summary, sent = run_again(config, tmp_path / "run", simulator)
+    before = rows_of(summary.run_dir)
+    folder, manifest = open_existing(tmp_path / "run")
+    resealed = reseal(sealing_of(folder, manifest, config_from_dict(config, tmp_path)), read_commits(folder))
+    assert (sent, resealed.before, resealed.after) == (4, {"ok": 4}, {"ok": 4})
+    assert rows_of(summary.run_dir) == before
+    config["request"]["stream"] = False
+    assert run_again(config, tmp_path / "run", simulator)[1] == 0

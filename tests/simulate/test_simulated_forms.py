@@ -15,6 +15,7 @@ from runner.simulate.forms import FORMS, ask_chat, ask_completions, ask_logits, 
 from runner.simulate.judge import Judge, Place, open_envelope
 from runner.simulate.options import SimulatorOptions
 from runner.simulate.prompts import InvalidRequestError, request_digest
+from runner.simulate.response_events import events_of
 from runner.simulate.spoils import SPOILS
 from runner.simulate.variants import VARIANTS
 
@@ -201,10 +202,55 @@ def test_input_and_instructions_decide_the_text() -> None:
         ({"input": "a", "max_output_tokens": 0}, "max_output_tokens", "integer_below_min_value"),
         ({"input": "a", "temperature": 3}, "temperature", "decimal_above_max_value"),
         ({"input": "a", "top_logprobs": 21, **INCLUDE}, "top_logprobs", "integer_above_max_value"),
+        (
+            {"input": "a", "stream": True, "stream_options": {"include_usage": True}},
+            "stream_options.include_usage",
+            "unknown_parameter",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_responses_request_is_refused_by_name(body: dict[str, Any], param: str, code: str) -> None:
     assert refused(ask_responses, **body) == (param, code)
+
+
+def heard(events: list[dict[str, Any]], kind: str) -> str:
+    return "".join(event["delta"] for event in events if event["type"] == f"response.{kind}.delta")
+
+
+@pytest.mark.parametrize(
+    ("body", "kinds"),
+    [
+        ({}, {"output_text"}),
+        (INCLUDE, {"output_text"}),
+        ({"max_output_tokens": 2}, {"output_text"}),
+        ({"input": "Hello", "fault": "refusal"}, {"refusal"}),
+        ({"input": "Hello", "fault": "reasoning"}, {"reasoning_summary_text", "output_text"}),
+        ({"input": "Hello", "fault": "tool_calls"}, {"function_call_arguments"}),
+    ],
+)
+def test_a_streamed_response_tells_each_text_and_ends_with_the_whole(body: dict[str, Any], kinds: set[str]) -> None:
+    asked = ask_responses({"model": "m", "input": "Hello", **body}, request_digest(body))
+    answer = build_joint_answer(asked, STYLE, STAMP)
+    if "fault" in body:
+        VARIANTS[body["fault"]](answer)
+    response = asked.dress(answer)
+    events = list(events_of(response))
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert (events[-1]["type"], events[-1]["response"]) == (f"response.{response['status']}", response)
+    assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == response["output"]
+    output = ENDPOINTS["responses"].parse(orjson.dumps(response), 1, 1).outputs[0][0]
+    arguments = "".join(call["function"]["arguments"] for call in orjson.loads(output.tool_calls or "[]"))
+    told = {
+        "output_text": output.text,
+        "refusal": output.refusal,
+        "reasoning_summary_text": output.reasoning,
+        "function_call_arguments": arguments,
+    }
+    assert {kind: text for kind in told if (text := heard(events, kind))} == {kind: told[kind] for kind in kinds}
+    entries = [entry for event in events if event["type"].endswith(".delta") for entry in event.get("logprobs", ())]
+    assert bool(entries) == ("include" in body)
+    assert "".join(entry["token"] for entry in entries) == (output.text if entries else "")
 
 
 # ---------------------------------------------------------------- all of them

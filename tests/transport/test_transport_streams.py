@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from runner.endpoints import ENDPOINTS, stream_body
-from runner.endpoints.chat_stream import CHAT_STREAM
+from runner.endpoints import CHAT_STREAM, ENDPOINTS
 from runner.errors import (
     BodyTooLargeError,
     ConnectError,
@@ -45,7 +44,7 @@ QUICK = Timeouts(connect=5, first_byte=5, idle=5, total=20)
 
 
 def asked(text: str = "Hello") -> bytes:
-    return stream_body(orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}))
+    return CHAT_STREAM.ask(orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}))
 
 
 def block(data: bytes) -> bytes:
