@@ -45,6 +45,7 @@ _KEEPALIVE_S = 4.0
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 # aiohttp writes bytes at once, which holds up everything else for a large body, and warns of it from here on.
 _WHOLE_BODY_BYTES = 1 << 20
+_MOST_URLS = 1024
 _KEPT_HEADERS = frozenset(
     {"retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "request-id", "apim-request-id", "location"}
 )
@@ -115,6 +116,8 @@ class Transport:
     ) -> Response:
         url = self._urls.get(path)
         if url is None:
+            if len(self._urls) >= _MOST_URLS:  # paths may hold what differs by row
+                self._urls.clear()
             url = self._urls[path] = self._url(path)
         if isinstance(body, bytes) and method == "GET":
             url, body = url.extend_query(query_of(body)), None

@@ -62,11 +62,13 @@ def problems_of(tmp_path: Path) -> Callable[[str], list[str]]:
         ("endpoints", ["responses"], 'endpoints.0: expected chat, completions or embeddings, found "responses"'),
         ("path", "ask", "path: expected a path such as /v1/answers, without a query (parameters go under query)"),
         ("path", "/ask?a=1", "path: expected a path such as /v1/answers, without a query (parameters go under query)"),
-        ("path", "/{{ row.kb }}/ask", "path: reads more than {{ model }} (what changes from row to row belongs into"),
+        ("path", "/{{ row.kb }}/ask", "path: reads row; only model and retrieval can be read here (what else changes"),
+        ("path", "/{{ retrieval.kb }}/ask", "path: reads retrieval.kb, which is not there (these can be read: knowled"),
+        ("path", "/{{ retrieval }}/ask", "path: reads retrieval as a whole (name what is meant: retrieval.knowledge_b"),
         ("path", "/{{model", "path: a {{ that no }} closes"),
         ("query", {"key": 1}, "query.key: expected a text, found 1"),
         ("query", {"api_key": "x"}, "query.api_key: the name of this parameter says that it carries a credential"),
-        ("query", {"v": "{{ params.v }}"}, "query.v: reads more than {{ model }}"),
+        ("query", {"v": "{{ params.v }}"}, "query.v: reads params; only model and retrieval can be read here"),
         ("headers", {"Authorization": "x"}, "headers.Authorization: a header of this name carries a credential"),
         ("headers", {"a b": "x"}, "headers.a b: is not the name of an HTTP header"),
         ("headers", {"a": "x\ny"}, "headers.a: a line break or control character cannot stand in a header"),
@@ -84,6 +86,7 @@ def problems_of(tmp_path: Path) -> Callable[[str], list[str]]:
         ("body/q", "{{ mesages }}", 'body.q: reads mesages, which is not there (did you mean "messages"?)'),
         ("body/q", "{{ question }}", "body.q: reads question, which is not there (these can be read: model, messages"),
         ("body/q", "{{ row }}", "body.q: reads row as a whole (name the column: row.question)"),
+        ("body/q", "{{ retrieval.docs }}", 'body.q: reads retrieval.docs, which is not there (did you mean "documents'),
         ("body/q", "{{ @ }}", "body.q: reads @, which is not there"),
         ("body/q", {"$mrge": "{{ params }}"}, 'body.q.$mrge: unknown instruction (did you mean "$merge"?)'),
         ("body/q", "{{ a..b }}", "body.q: not a JMESPath expression"),
@@ -218,5 +221,5 @@ def test_the_documented_example_is_valid(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
     path = tmp_path / "rag.yaml"
     path.write_text(page.split("```yaml")[1].split("```")[0], encoding="utf-8")
-    assert compile_adapter(load_adapter(str(path))).columns == ("kb",)
+    assert compile_adapter(load_adapter(str(path))).columns == ("language",)
     assert all(f"`{name}`" in page for name in shipped_adapters())
