@@ -35,7 +35,6 @@ from runner.content import (
     remove_documents,
 )
 from runner.content.choosing import unknown_knowledge_base
-from runner.content.removing import removal_of
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -190,7 +189,7 @@ def delete(  # noqa: PLR0913 - a command has one parameter for each option
     async def job(api: ContentApi, wanted: str | None) -> None:
         base = await existing(api, named(wanted))
         chosen = choose_documents(await api.documents(base.id), names)
-        removals = {one: removal_of(one) for one in chosen}
+        removals = {one: api.removal_of(one) for one in chosen}
         if dry_run:
             show_removal_plan(base, removals, as_json=as_json)
             return
