@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runner.config.adapter_content_models import AdapterDocuments  # noqa: TC001 - pydantic reads it when the class is made
+
 Word = Literal["ok", "truncated", "refused", "content_filter"]
 
 
@@ -159,3 +161,4 @@ class AdapterFile(_Section):
     )
     response: AdapterResponse = Field(description="What an answer holds.")
     errors: AdapterErrors = Field(default=AdapterErrors(), description="What an error is.")
+    documents: AdapterDocuments | None = Field(default=None, description="What it may look into: its content API.")

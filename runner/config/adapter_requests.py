@@ -1,4 +1,4 @@
-"""Owns what the requests of an adapter have to obey: paths, query parameters and trees, and what each may read."""
+"""Owns what the parts of an adapter have to obey: paths, query parameters, trees, expressions, and what they read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runner.config.credentials import is_credential_field, shown_key
 from runner.config.places import Finding
 from runner.endpoints.adapter import CHOSEN, CONTEXT, TARGET_CONTEXT
+from runner.endpoints.expressions import ExpressionError, compile_expression
 from runner.endpoints.tree import compile_tree
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def path_findings(text: Any, path: KeyPath, names: tuple[str, ...]) -> Iterator[
         return
     if not _PATH.fullmatch(_EXPRESSION.sub("", text)):
         yield Finding(path, "expected a path such as /v1/answers, without a query", "parameters go under query")
-    yield from _text_findings(text, path, names)
+    yield from text_findings(text, path, names)
 
 
 def query_findings(query: Any, path: KeyPath, names: tuple[str, ...]) -> Iterator[Finding]:
@@ -36,8 +37,16 @@ def query_findings(query: Any, path: KeyPath, names: tuple[str, ...]) -> Iterato
     for name, value in query.items() if isinstance(query, dict) else ():
         if is_credential_field(name):
             yield Finding((*path, name), "the name of this parameter says that it carries a credential", AUTH_HINT)
-        if isinstance(value, str):
-            yield from _text_findings(value, (*path, name), names)
+        yield from text_findings(value, (*path, name), names)
+
+
+def text_findings(text: Any, path: KeyPath, names: tuple[str, ...]) -> Iterator[Finding]:
+    """Find what is wrong with a text that becomes part of a URL or of a form; null is none."""
+    if not isinstance(text, str):
+        return
+    yield from tree_findings(text, path, names)
+    if any((name, inner) == ("retrieval", None) for _, name, inner in compile_tree(text, path).reads):
+        yield Finding(path, "reads retrieval as a whole", "name what is meant: retrieval.knowledge_base")
 
 
 def tree_findings(value: Any, path: KeyPath, names: tuple[str, ...]) -> Iterator[Finding]:
@@ -48,17 +57,23 @@ def tree_findings(value: Any, path: KeyPath, names: tuple[str, ...]) -> Iterator
     yield from _read_findings(tree, names)
 
 
+def expression_findings(text: Any, path: KeyPath) -> Iterator[Finding]:
+    """Find what is wrong with a JMESPath expression of a response half; null is none."""
+    if not isinstance(text, str):
+        return
+    if "{{" in text:
+        yield Finding(path, "expected a JMESPath expression, found a template", "without {{ and }}")
+        return
+    try:
+        compile_expression(text)
+    except ExpressionError as error:
+        yield Finding(path, error.message, error.hint)
+
+
 def spelling(name: str, known: tuple[str, ...], what: str) -> str:
     """Return which of the known names was meant, or all of them."""
     close = get_close_matches(name, known, n=1)
     return f'did you mean "{close[0]}"?' if close else f"these {what}: {', '.join(known)}"
-
-
-def _text_findings(text: str, path: KeyPath, names: tuple[str, ...]) -> Iterator[Finding]:
-    """Find what is wrong with a text that becomes part of a URL or of a form."""
-    yield from tree_findings(text, path, names)
-    if any((name, inner) == ("retrieval", None) for _, name, inner in compile_tree(text, path).reads):
-        yield Finding(path, "reads retrieval as a whole", "name what is meant: retrieval.knowledge_base")
 
 
 def _read_findings(tree: Tree, names: tuple[str, ...]) -> Iterator[Finding]:

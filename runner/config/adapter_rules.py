@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from runner.config.adapter_content_rules import documents_findings
 from runner.config.adapter_models import AdapterResponse
-from runner.config.adapter_requests import AUTH_HINT, path_findings, query_findings, spelling, tree_findings
+from runner.config.adapter_requests import (
+    AUTH_HINT,
+    expression_findings,
+    path_findings,
+    query_findings,
+    spelling,
+    tree_findings,
+)
 from runner.config.credentials import holds_key, names_credential, shown_key, shown_text
 from runner.config.places import Finding, value_at
 from runner.config.rules import HEADER_NAME, USE_VARIABLE, breaks_header, texts_in
 from runner.endpoints.adapter import CONTENT, CONTEXT, TARGET_CONTEXT
-from runner.endpoints.expressions import ExpressionError, compile_expression
 from runner.endpoints.mapped_errors import ANSWERED
 
 if TYPE_CHECKING:
@@ -43,16 +50,7 @@ def _expressions(values: Any) -> Iterator[Finding]:
         elif name not in _NO_EXPRESSIONS and name in AdapterResponse.model_fields:
             paths.append(("response", name))
     for path in paths:
-        text = value_at(values, path)
-        if not isinstance(text, str):
-            continue
-        if "{{" in text:
-            yield Finding(path, "expected a JMESPath expression, found a template", "without {{ and }}")
-            continue
-        try:
-            compile_expression(text)
-        except ExpressionError as error:
-            yield Finding(path, error.message, error.hint)
+        yield from expression_findings(value_at(values, path), path)
 
 
 def _body(values: Any) -> Iterator[Finding]:
@@ -141,4 +139,4 @@ def _credentials(values: Any) -> Iterator[Finding]:
             yield Finding(path, "looks like a key", USE_VARIABLE)
 
 
-_RULES = (_credentials, _expressions, _body, _target, _headers, _auth, _kinds, _needed, _params)
+_RULES = (_credentials, _expressions, _body, _target, _headers, _auth, _kinds, _needed, _params, documents_findings)

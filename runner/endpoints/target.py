@@ -35,11 +35,11 @@ class Target:
     reads: frozenset[tuple[str, str | None]]
 
 
-def compile_target(path: str, query: Mapping[str, str]) -> Target:
-    """Compile path and query, which were validated before."""
-    tree = compile_tree(path, ("path",))
-    fill = _filler(path, tree)
-    parameters = {name: compile_tree(value, ("query", name)) for name, value in query.items()}
+def compile_target(path: str, query: Mapping[str, str], where: tuple[str, ...] = ()) -> Target:
+    """Compile path and query, which were validated before; they stand at `where` in the adapter."""
+    tree = compile_tree(path, (*where, "path"))
+    fill = _filler(path, tree, ".".join((*where, "path")))
+    parameters = {name: compile_tree(value, (*where, "query", name)) for name, value in query.items()}
     trees = (tree, *parameters.values())
 
     def render(context: Mapping[str, Any]) -> str:
@@ -50,7 +50,7 @@ def compile_target(path: str, query: Mapping[str, str]) -> Target:
     return Target(render, frozenset((name, inner) for one in trees for _, name, inner in one.reads))
 
 
-def _filler(path: str, tree: Tree) -> Callable[[Mapping[str, Any]], str]:
+def _filler(path: str, tree: Tree, where: str) -> Callable[[Mapping[str, Any]], str]:
     if not tree.reads:
         return lambda _: path
     varies = [bool(_EXPRESSION.search(segment)) for segment in _EXPRESSION.sub("{{}}", path).split("/")]
@@ -59,11 +59,11 @@ def _filler(path: str, tree: Tree) -> Callable[[Mapping[str, Any]], str]:
         filled: str = tree.render(_quoted(context))
         segments = filled.split("/")
         if len(segments) != len(varies):
-            raise TemplateError(f"model.adapter: path: an expression puts a / into {path}")
+            raise TemplateError(f"model.adapter: {where}: an expression puts a / into {path}")
         for segment, varying in zip(segments, varies, strict=True):
             if varying and segment in _NO_SEGMENT:
                 what = f"`{segment}`" if segment else "nothing"
-                raise TemplateError(f"model.adapter: path: {what} cannot stand between two / of {path}")
+                raise TemplateError(f"model.adapter: {where}: {what} cannot stand between two / of {path}")
         return filled
 
     return fill
