@@ -10,9 +10,10 @@ import typer
 
 from runner.cli.output import print_error, say
 from runner.config import load_config
-from runner.content import Caller, VectorStores, choose_knowledge_base
+from runner.content import AdaptedContent, Caller, VectorStores, choose_knowledge_base
 from runner.content.choosing import unknown_knowledge_base
-from runner.errors import Action, NotAvailableError, RequestError, UsageError
+from runner.errors import Action, RequestError, UsageError
+from runner.pipeline.adapters import open_adapter
 from runner.pipeline.connect import connect
 from runner.pipeline.prepare import read_api_key
 
@@ -34,11 +35,10 @@ def carry_out(
 ) -> None:
     """Call `job` with the content API of a config's server and the knowledge base that is meant, if one is named."""
     loaded = load_config(path, overrides=overrides or ())
-    wanted = knowledge_base or _configured(loaded.config)
 
     async def main() -> None:
         async with _open_api(loaded.config) as api:
-            await job(api, wanted)
+            await job(api, knowledge_base or (None if api.sole else _configured(loaded.config)))
 
     with loaded.naming_places():
         anyio.run(main, backend="asyncio")
@@ -66,11 +66,16 @@ def named(wanted: str | None) -> str:
     return wanted
 
 
-async def existing(api: ContentApi, wanted: str) -> KnowledgeBase:
-    """Return the knowledge base of this id or name. Raises UsageError where there is none."""
-    base = await choose_knowledge_base(api, wanted)
+async def known(api: ContentApi, wanted: str | None) -> KnowledgeBase | None:
+    """Return the knowledge base of this id or name, or the only one; null where there is none. Raises UsageError."""
+    return api.sole if wanted is None and api.sole else await choose_knowledge_base(api, named(wanted))
+
+
+async def existing(api: ContentApi, wanted: str | None) -> KnowledgeBase:
+    """Return the knowledge base of this id or name, or the only one. Raises UsageError where there is none."""
+    base = await known(api, wanted)
     if base is None:
-        raise await unknown_knowledge_base(api, wanted)
+        raise await unknown_knowledge_base(api, named(wanted))
     return base
 
 
@@ -78,13 +83,17 @@ async def existing(api: ContentApi, wanted: str) -> KnowledgeBase:
 async def _open_api(config: RunConfig) -> AsyncIterator[ContentApi]:
     if config.model.embedded is not None:
         raise UsageError("model.embedded: an embedded model has no knowledge bases", hint="name a server: base_url")
-    if config.model.adapter != "openai":
-        raise NotAvailableError(
-            "documents through an adapter file: not available yet",
-            hint="--set model.adapter=openai, if the server has OpenAI's vector stores",
-        )
-    async with connect(config, read_api_key(config), log_path=None) as transport:
-        yield VectorStores(Caller(transport, config.retry))
+    adapter = open_adapter(config)
+    if adapter is not None and adapter.spec["documents"] is None:
+        message = f"model.adapter: the adapter {adapter.name} does not say how documents are listed, added and deleted"
+        hint = "give it a section `documents`; or --set model.adapter=openai, if the server has OpenAI's vector stores"
+        raise UsageError(message, hint=hint)
+    async with connect(config, read_api_key(config), log_path=None, adapter=adapter) as transport:
+        if adapter is None:
+            yield VectorStores(Caller(transport, config.retry))
+        else:
+            caller = Caller(transport, config.retry, adapter.refine, adapter.error_in_body)
+            yield AdaptedContent(caller, adapter, config.model.name or "")
 
 
 def _configured(config: RunConfig) -> str | None:

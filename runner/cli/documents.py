@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import anyio.to_thread
 import typer
 
-from runner.cli.contentjob import FAILED, INCOMPLETE, carry_out, existing, named, told
+from runner.cli.contentjob import FAILED, INCOMPLETE, carry_out, existing, known, named, told
 from runner.cli.contenttables import (
     removal_table,
     show_bases,
@@ -29,12 +29,10 @@ from runner.content import (
     Tally,
     add_documents,
     choose_documents,
-    choose_knowledge_base,
     find_files,
     plan_adding,
     remove_documents,
 )
-from runner.content.choosing import unknown_knowledge_base
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,8 +45,9 @@ documents = typer.Typer(
     help=(
         "List, add and delete the documents that a RAG system may look into.\n\n"
         "A knowledge base is one collection of documents; a server may have many. It is named by its id or its name: "
-        "with --knowledge-base, else by request.retrieval.knowledge_base in the config. The server "
-        "speaks OpenAI's API: a knowledge base is a vector store, a document a file in it, both at model.base_url.\n\n"
+        "with --knowledge-base, else by request.retrieval.knowledge_base in the config. With the "
+        "adapter openai, a knowledge base is a vector store, a document a file in it, both at model.base_url; for any "
+        "other server, the section `documents` of its adapter file says how they are listed, added and deleted.\n\n"
         "A run searches the same knowledge base: request.retrieval says which one, and which documents of it, for the "
         "whole run or by a template for each sample; what was found is in the column `retrieved`. The Responses API "
         "takes knowledge bases by id only."
@@ -82,7 +81,7 @@ def list_documents(
     Where neither the option nor the config names one, the knowledge bases of the server are listed.
 
     The status is completed (searches find it), in_progress (it is being indexed), failed or cancelled. Names are those
-    that `documents add` gave; for files that came another way they are looked up in the server's list of files.
+    that `documents add` gave; for files that came another way they are those that the server knows.
 
     **Examples**
 
@@ -92,7 +91,7 @@ def list_documents(
     """
 
     async def job(api: ContentApi, wanted: str | None) -> None:
-        if wanted is None:
+        if wanted is None and api.sole is None:
             show_bases(await api.knowledge_bases(), as_json=as_json)
             return
         base = await existing(api, wanted)
@@ -120,7 +119,7 @@ def add(  # noqa: PLR0913 - a command has one parameter for each option
 
     Content decides, not names: a file whose content is in the knowledge base already is not sent again, whatever it is
     called. So an add that was interrupted is repeated as it was, and sends only the rest. What tells is the SHA-256
-    that lies beside each document on the server; nothing is remembered here. Another version of a document is added
+    that each document has with it on the server; nothing is remembered here. Another version of a document is added
     beside the older one: delete that by its id.
 
     Files are read and checked before anything is sent. They are streamed from the disk, with the retries of the
@@ -139,15 +138,13 @@ def add(  # noqa: PLR0913 - a command has one parameter for each option
 
     async def job(api: ContentApi, wanted: str | None) -> None:
         found = await anyio.to_thread.run_sync(lambda: find_files(files, largest_bytes=int(max_mib * _MIB)))
-        wanted = named(wanted)
-        base = await choose_knowledge_base(api, wanted)
-        if base is None and not create:
-            raise await unknown_knowledge_base(api, wanted)
+        api.check_adding()
+        base = await known(api, wanted) if create else await existing(api, wanted)
         steps = plan_adding(found, await api.documents(base.id) if base else [])
         if dry_run:
-            show_plan(base, wanted, steps, as_json=as_json)
+            show_plan(base, base.id if base else named(wanted), steps, as_json=as_json)
             return
-        base = base or await api.create(wanted)
+        base = base or await api.create(named(wanted))
         tally = Tally()
         with showing(tally, quiet=quiet or as_json):
             outcomes = await add_documents(api, base.id, steps, tally, wait_s=wait_s)
@@ -174,8 +171,9 @@ def delete(  # noqa: PLR0913 - a command has one parameter for each option
 ) -> None:
     """Delete documents, named by id or name, from a knowledge base.
 
-    Documents that `documents add` put there are deleted for good, file and all. Any other is only taken out of this
-    knowledge base, since its file may be used elsewhere. A name that several documents have is refused; an id never is.
+    Documents that `documents add` put there are deleted for good, file and all. Any other is only taken out of its
+    vector store, since its file may be used elsewhere; through an adapter file it is deleted, too. A name that several
+    documents have is refused; an id never is.
 
     Asks before it deletes; --yes is needed where nobody can be asked. What is gone already counts as done.
 
@@ -187,7 +185,7 @@ def delete(  # noqa: PLR0913 - a command has one parameter for each option
     """
 
     async def job(api: ContentApi, wanted: str | None) -> None:
-        base = await existing(api, named(wanted))
+        base = await existing(api, wanted)
         chosen = choose_documents(await api.documents(base.id), names)
         removals = {one: api.removal_of(one) for one in chosen}
         if dry_run:

@@ -11,7 +11,7 @@ import anyio
 
 from runner.content.api import FAILED, PENDING, READY, Label, Source
 from runner.content.local import FileChangedError, FileError, read_blocks
-from runner.errors import Action, ConnectError, OverloadError, RateLimitError, RequestError
+from runner.errors import Action, ConnectError, OverloadError, RateLimitError, RequestError, TemplateError
 from runner.jsontext import scrub
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class _Job:
         if problem is not None:
             return Outcome(file.name, FAILED, identity, problem)
         if file.sha256 in self._pending:
-            note = f" (the server says: {document.error})" if document and document.error else ""
+            note = f" ({document.error})" if document and document.error else ""
             return Outcome(file.name, "pending", identity, f"not indexed yet; it will be found once it is{note}")
         return Outcome(file.name, "added" if step.action in (UPLOAD, INDEX_AGAIN) else step.action, identity, step.note)
 
@@ -160,7 +160,7 @@ class _Job:
                 document = await self._carry_out(step)
                 self._troubles = 0
                 self._note(step, document)
-            except (RequestError, FileError) as error:
+            except (RequestError, FileError, TemplateError) as error:
                 if isinstance(error, RequestError) and self._dooms(error):
                     self._fatal = self._fatal or error
                     scope.cancel()

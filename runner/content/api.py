@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-READY, PENDING, FAILED = "completed", "in_progress", "failed"
+READY, PENDING, FAILED, CANCELLED = "completed", "in_progress", "failed", "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,14 @@ class ContentApi(Protocol):
         """Return documents as they are now; those that the server does not show yet may be left out."""
         ...
 
+    def check_adding(self) -> None:
+        """Raise UsageError where the server has no way to add documents."""
+        ...
+
     async def add(self, knowledge_base: str, source: Source) -> Document:
         """Send a file and make it a document. What ends in between leaves nothing that a search can find.
 
-        Raises FileError for a file that cannot be sent.
+        Raises FileError or TemplateError for a file that cannot be sent.
         """
         ...
 
@@ -102,7 +106,10 @@ class ContentApi(Protocol):
         ...
 
     def removal_of(self, document: Document) -> str:
-        """Return what removing a document does: it is deleted, or only detached from its knowledge base."""
+        """Return what removing a document does: it is deleted, or only detached from its knowledge base.
+
+        Raises UsageError where the server has no way to remove it.
+        """
         ...
 
     async def remove(self, knowledge_base: str, document: Document) -> bool:

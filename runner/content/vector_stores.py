@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from runner.content.api import FAILED, PENDING, READY, Document, KnowledgeBase
+from runner.content.api import CANCELLED, FAILED, PENDING, READY, Document, KnowledgeBase
 from runner.content.calls import id_of, segment
 from runner.endpoints.retrieval import FILE_ATTRIBUTE, NAME_ATTRIBUTE
 from runner.errors import InvalidResponseError, RequestError
@@ -79,6 +79,9 @@ class VectorStores:
         store = _store(knowledge_base)
         entries = [(one, await self._caller.get(f"{store}/files/{segment(one)}")) for one in documents]
         return [_document({**entry, "id": one}) for one, entry in entries]
+
+    def check_adding(self) -> None:
+        """Do nothing: files can always be added."""
 
     async def add(self, knowledge_base: str, source: Source) -> Document:
         """Upload a file and put it into a vector store, which begins to index it."""
@@ -147,7 +150,7 @@ def _document(entry: dict[str, Any], file: dict[str, Any] | None = None) -> Docu
     message = problem.get("message") if isinstance(problem, dict) else None
     return Document(
         id=str(entry["id"]),
-        status=status if isinstance(status, str) and status in (READY, PENDING, FAILED, "cancelled") else PENDING,
+        status=status if isinstance(status, str) and status in (READY, PENDING, FAILED, CANCELLED) else PENDING,
         name=_text(attributes.get(NAME_ATTRIBUTE)) or _text(file.get("filename")),
         size_bytes=_count(attributes.get(_SIZE)) or _count(file.get("bytes")),
         sha256=_text(attributes.get(_SHA256)),

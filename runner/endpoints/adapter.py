@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runner.endpoints.mapping import ResponseMapping
     from runner.endpoints.target import Target
     from runner.endpoints.tree import Tree
+    from runner.errors import RequestError
 
 # What the body's expressions can read, and what those of path and query can.
 CONTEXT = ("model", "messages", "prompt", "input", "params", "row", "retrieval")
@@ -71,6 +72,16 @@ class Adapter:
         method: str = self.spec["method"]
         return method
 
+    @property
+    def refine(self) -> Callable[[RequestError, bytes], RequestError] | None:
+        """The server's own way to see a failed answer, as `Endpoint` has it."""
+        return self._response.refine
+
+    @property
+    def error_in_body(self) -> Callable[[Any], RequestError | None] | None:
+        """The server's own way to see an error inside a 2xx, as `Endpoint` has it."""
+        return self._response.error_in_body
+
     def endpoint(self, name: str) -> Endpoint:
         """Return an endpoint's functions as this adapter speaks it."""
         return Endpoint(
@@ -81,8 +92,8 @@ class Adapter:
             find_problem=self._response.find_problem,
             parse=self._response.parse,
             count_tokens=self._response.count_tokens,
-            refine=self._response.refine,
-            error_in_body=self._response.error_in_body,
+            refine=self.refine,
+            error_in_body=self.error_in_body,
             enter_retrieval=enter_retrieval,
         )
 

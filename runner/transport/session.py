@@ -96,15 +96,19 @@ class Transport:
         """Send one DELETE. Raises as `post` does."""
         return await self._send("DELETE", path, None)
 
-    async def upload(self, path: str, upload: Upload) -> Response:
-        """Send one POST with a file as multipart form, read from `upload` as it goes out.
+    async def send(self, method: str, path: str, body: bytes | None) -> Response:
+        """Send one request with any method, and a JSON body if there is one. Raises as `post` does."""
+        return await self._send(method, path, body)
+
+    async def upload(self, path: str, upload: Upload, method: str = "POST") -> Response:
+        """Send one POST (or another method) with a file as multipart form, read from `upload` as it goes out.
 
         Raises as `post` does, and what reading the file raises.
         """
         sending = Sending(upload, self._options.timeouts)
         body = sending.body()
         try:
-            return await self._send("POST", path, body, headers=sending.headers, timeout=sending.timeout)
+            return await self._send(method, path, body, headers=sending.headers, timeout=sending.timeout)
         except RequestError as error:
             raise (sending.problem or error) from error
         finally:
