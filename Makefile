@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test check bench bench-full compare-harness kills format clean
+.PHONY: help demo test check bench bench-full compare-harness rag kills format clean
 
 help:  ## List these recipes.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,11 @@ compare-harness:  ## Compare log-likelihoods with lm-evaluation-harness (optiona
 	$(PYTHON) -m venv .cache/harness
 	PIP_CONSTRAINT= .cache/harness/bin/pip install --quiet --editable '.[all]' 'lm-eval[api]==0.4.13'
 	.cache/harness/bin/python benchmarks/compare_harness.py
+
+rag: $(VENV)/.dev  ## Documents and retrieval against txtai, a real RAG server (optional; fetches several GB).
+	$(PYTHON) -m venv .cache/rag
+	PIP_CONSTRAINT= .cache/rag/bin/pip install --quiet 'txtai[api]==9.14.0'
+	EVALRUNNER_TXTAI=$(CURDIR)/.cache/rag/bin/python $(BIN)/pytest tests/content/test_real_txtai.py
 
 kills: $(VENV)/.dev  ## The full kill test: 50 SIGKILLs over 20,000 rows.
 	EVALRUNNER_KILLS=50 EVALRUNNER_KILL_ROWS=20000 $(BIN)/pytest tests/kill --timeout 1800
