@@ -176,6 +176,17 @@ def test_a_file_that_is_refused_or_cannot_be_indexed_has_failed(
     assert (told.code, told.json["documents"][0]["message"]) == (3, "HTTP 413: as the test says")
 
 
+def test_an_error_that_the_adapter_calls_a_quota_ends_the_command(
+    shelves: Library, here: Callable[..., Finished], tmp_path: Path
+) -> None:
+    shelves.faults = dict.fromkeys(range(1, 100), "full")
+    config, docs = config_at(shelves.root, tmp_path), write_docs(tmp_path, 20)
+    told = here("documents", "add", config, docs, "-k", "handbook", "--create", "--json")
+    assert (told.code, told.json["error"]["code"]) == (5, "quota")
+    assert told.json["error"]["message"] == "HTTP 400: no room is left"
+    assert shelves.uploads <= 4
+
+
 def test_what_was_not_indexed_and_cannot_be_deleted_has_failed(
     shelves: Library, here: Callable[..., Finished], tmp_path: Path
 ) -> None:

@@ -96,9 +96,9 @@ class Paper:
 
 @dataclass(slots=True)
 class Library:
-    """The running server. `log` has each change; `faults` are by number of upload: 500, 500_after, cut_after, 413.
+    """The running server. `log` has each change; `kept` is set once a paper came.
 
-    `kept` is set once a paper came.
+    `faults` are by number of upload: 500, 500_after, cut_after, 413, full.
     """
 
     root: str = ""
@@ -201,6 +201,8 @@ async def _add(running: Library, request: web.BaseRequest, key: str) -> web.Resp
         form[part.name or ""] = bytes(await part.read())
     if fault in ("500", "413"):
         return _says({"fault": {"code": "broken", "text": "as the test says"}}, int(fault))
+    if fault == "full":
+        return _says({"fault": {"code": "shelf_full", "text": "no room is left"}}, 400)
     paper = running.put(key, form["title"].decode(), form["scan"], form["checksum"].decode())
     if b"\x00" in paper.content:
         paper.state = "torn"
