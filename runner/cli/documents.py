@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections import Counter
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import anyio.to_thread
 import typer
 
-from runner.cli.output import print_error, print_json, print_result, say, table
+from runner.cli.contentjob import FAILED, INCOMPLETE, carry_out, existing, known, named, told
+from runner.cli.contenttables import (
+    removal_table,
+    show_bases,
+    show_documents,
+    show_outcomes,
+    show_plan,
+    show_removal_plan,
+    show_removals,
+)
+from runner.cli.output import say
 from runner.cli.uploads import showing
-from runner.config import load_config
 from runner.content import (
-    Caller,
     ContentApi,
-    Document,
     KnowledgeBase,
     Outcome,
     Tally,
-    VectorStores,
     add_documents,
     choose_documents,
-    choose_knowledge_base,
     find_files,
     plan_adding,
     remove_documents,
 )
-from runner.content.choosing import unknown_knowledge_base
-from runner.content.removing import removal_of
-from runner.errors import Action, NotAvailableError, RequestError, UsageError
-from runner.pipeline.connect import connect
-from runner.pipeline.prepare import read_api_key
+from runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from runner.config import RunConfig
-    from runner.content.adding import Step
-
-_FAILED, _REFUSED, _INCOMPLETE, _INTERRUPTED = 3, 5, 6, 130
 _MIB = 1 << 20
 
 documents = typer.Typer(
@@ -52,8 +45,9 @@ documents = typer.Typer(
     help=(
         "List, add and delete the documents that a RAG system may look into.\n\n"
         "A knowledge base is one collection of documents; a server may have many. It is named by its id or its name: "
-        "with --knowledge-base, else by request.retrieval.knowledge_base in the config. The server "
-        "speaks OpenAI's API: a knowledge base is a vector store, a document a file in it, both at model.base_url.\n\n"
+        "with --knowledge-base, else by request.retrieval.knowledge_base in the config. With the "
+        "adapter openai, a knowledge base is a vector store, a document a file in it, both at model.base_url; for any "
+        "other server, the section `documents` of its adapter file says how they are listed, added and deleted.\n\n"
         "A run searches the same knowledge base: request.retrieval says which one, and which documents of it, for the "
         "whole run or by a template for each sample; what was found is in the column `retrieved`. The Responses API "
         "takes knowledge bases by id only."
@@ -87,7 +81,7 @@ def list_documents(
     Where neither the option nor the config names one, the knowledge bases of the server are listed.
 
     The status is completed (searches find it), in_progress (it is being indexed), failed or cancelled. Names are those
-    that `documents add` gave; for files that came another way they are looked up in the server's list of files.
+    that `documents add` gave; for files that came another way they are those that the server knows.
 
     **Examples**
 
@@ -97,14 +91,14 @@ def list_documents(
     """
 
     async def job(api: ContentApi, wanted: str | None) -> None:
-        if wanted is None:
-            _show_bases(await api.knowledge_bases(), as_json=as_json)
+        if wanted is None and api.sole is None:
+            show_bases(await api.knowledge_bases(), as_json=as_json)
             return
-        base = await _existing(api, wanted)
-        _show_documents(base, await api.documents(base.id), as_json=as_json)
+        base = await existing(api, wanted)
+        show_documents(base, await api.documents(base.id), as_json=as_json)
 
-    with _told(as_json=as_json):
-        _carry_out(config, overrides, knowledge_base, job)
+    with told(as_json=as_json):
+        carry_out(config, overrides, knowledge_base, job)
 
 
 @documents.command("add")
@@ -125,7 +119,7 @@ def add(  # noqa: PLR0913 - a command has one parameter for each option
 
     Content decides, not names: a file whose content is in the knowledge base already is not sent again, whatever it is
     called. So an add that was interrupted is repeated as it was, and sends only the rest. What tells is the SHA-256
-    that lies beside each document on the server; nothing is remembered here. Another version of a document is added
+    that each document has with it on the server; nothing is remembered here. Another version of a document is added
     beside the older one: delete that by its id.
 
     Files are read and checked before anything is sent. They are streamed from the disk, with the retries of the
@@ -144,22 +138,22 @@ def add(  # noqa: PLR0913 - a command has one parameter for each option
 
     async def job(api: ContentApi, wanted: str | None) -> None:
         found = await anyio.to_thread.run_sync(lambda: find_files(files, largest_bytes=int(max_mib * _MIB)))
-        wanted = _named(wanted)
-        base = await choose_knowledge_base(api, wanted)
-        if base is None and not create:
-            raise await unknown_knowledge_base(api, wanted)
+        api.check_adding()
+        base = await known(api, wanted) if create else await existing(api, wanted)
         steps = plan_adding(found, await api.documents(base.id) if base else [])
         if dry_run:
-            _show_plan(base, wanted, steps, as_json=as_json)
+            show_plan(base, base.id if base else named(wanted), steps, as_json=as_json)
             return
-        base = base or await api.create(wanted)
+        base = base or await api.create(named(wanted))
         tally = Tally()
         with showing(tally, quiet=quiet or as_json):
             outcomes = await add_documents(api, base.id, steps, tally, wait_s=wait_s)
-        _finish(base, outcomes, as_json=as_json)
+        code = _code_of(outcomes)
+        show_outcomes(base, outcomes, code, as_json=as_json)
+        raise typer.Exit(code)
 
-    with _told(as_json=as_json):
-        _carry_out(config, overrides, knowledge_base, job)
+    with told(as_json=as_json):
+        carry_out(config, overrides, knowledge_base, job)
 
 
 @documents.command("delete")
@@ -177,8 +171,9 @@ def delete(  # noqa: PLR0913 - a command has one parameter for each option
 ) -> None:
     """Delete documents, named by id or name, from a knowledge base.
 
-    Documents that `documents add` put there are deleted for good, file and all. Any other is only taken out of this
-    knowledge base, since its file may be used elsewhere. A name that several documents have is refused; an id never is.
+    Documents that `documents add` put there are deleted for good, file and all. Any other is only taken out of its
+    vector store, since its file may be used elsewhere; through an adapter file it is deleted, too. A name that several
+    documents have is refused; an id never is.
 
     Asks before it deletes; --yes is needed where nobody can be asked. What is gone already counts as done.
 
@@ -190,90 +185,19 @@ def delete(  # noqa: PLR0913 - a command has one parameter for each option
     """
 
     async def job(api: ContentApi, wanted: str | None) -> None:
-        base = await _existing(api, _named(wanted))
+        base = await existing(api, wanted)
         chosen = choose_documents(await api.documents(base.id), names)
-        rows = [(removal_of(one), one.id, one.name or "–") for one in chosen]
+        removals = {one: api.removal_of(one) for one in chosen}
         if dry_run:
-            plan = [{"id": one.id, "name": one.name, "would_be": removal_of(one)} for one in chosen]
-            result = {"knowledge_base": asdict(base), "documents": plan, "dry_run": True}
-            print_json(result) if as_json else print_result(f"{table(rows)}\n\nNothing was deleted.")
+            show_removal_plan(base, removals, as_json=as_json)
             return
         if not yes:
-            _ask(table(rows), base)
+            _ask(removal_table(removals), base)
         done = [removal async for removal in remove_documents(api, base.id, chosen)]
-        if as_json:
-            print_json({"knowledge_base": asdict(base), "documents": [asdict(one) for one in done]})
-        else:
-            print_result(table([(one.result, one.id, one.name or "–") for one in done]))
+        show_removals(base, done, as_json=as_json)
 
-    with _told(as_json=as_json):
-        _carry_out(config, overrides, knowledge_base, job)
-
-
-def _carry_out(
-    path: Path,
-    overrides: Sequence[str] | None,
-    knowledge_base: str | None,
-    job: Callable[[ContentApi, str | None], Awaitable[None]],
-) -> None:
-    loaded = load_config(path, overrides=overrides or ())
-    wanted = knowledge_base or _configured(loaded.config)
-
-    async def main() -> None:
-        async with _open_api(loaded.config) as api:
-            await job(api, wanted)
-
-    with loaded.naming_places():
-        anyio.run(main, backend="asyncio")
-
-
-@contextlib.asynccontextmanager
-async def _open_api(config: RunConfig) -> AsyncIterator[ContentApi]:
-    if config.model.embedded is not None:
-        raise UsageError("model.embedded: an embedded model has no knowledge bases", hint="name a server: base_url")
-    if config.model.adapter != "openai":
-        raise NotAvailableError(
-            "documents through an adapter file: not available yet",
-            hint="--set model.adapter=openai, if the server has OpenAI's vector stores",
-        )
-    async with connect(config, read_api_key(config), log_path=None) as transport:
-        yield VectorStores(Caller(transport, config.retry))
-
-
-def _configured(config: RunConfig) -> str | None:
-    """Return the knowledge base that a config names for the whole run; a template names one for each sample."""
-    name = config.request.retrieval.knowledge_base
-    if isinstance(name, list) and len(name) == 1:
-        name = name[0]
-    return name if isinstance(name, str) and "{" not in name else None
-
-
-def _named(wanted: str | None) -> str:
-    if wanted is None:
-        hint = "`evalrunner documents list CONFIG` shows what the server has"
-        raise UsageError("which knowledge base? --knowledge-base KB says it", hint=hint)
-    return wanted
-
-
-async def _existing(api: ContentApi, wanted: str) -> KnowledgeBase:
-    base = await choose_knowledge_base(api, wanted)
-    if base is None:
-        raise await unknown_knowledge_base(api, wanted)
-    return base
-
-
-@contextlib.contextmanager
-def _told(*, as_json: bool) -> Iterator[None]:
-    """Turn what ends a command into its message and exit code."""
-    try:
-        yield
-    except RequestError as error:
-        print_error(error, as_json=as_json)
-        final = error.action is Action.STOP_RUN or not error.resend
-        raise typer.Exit(_REFUSED if final else _INCOMPLETE) from error
-    except (KeyboardInterrupt, typer.Abort) as error:
-        say("interrupted; what was done stays done, and the same command does the rest")
-        raise typer.Exit(_INTERRUPTED) from error
+    with told(as_json=as_json):
+        carry_out(config, overrides, knowledge_base, job)
 
 
 def _ask(rows: str, base: KnowledgeBase) -> None:
@@ -284,66 +208,6 @@ def _ask(rows: str, base: KnowledgeBase) -> None:
         raise UsageError("not confirmed; nothing was deleted")
 
 
-def _finish(base: KnowledgeBase, outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+def _code_of(outcomes: Sequence[Outcome]) -> int:
     counts = Counter(one.result for one in outcomes)
-    code = _FAILED if counts["failed"] else _INCOMPLETE if counts["pending"] else 0
-    if as_json:
-        rows = [asdict(one) for one in outcomes]
-        print_json({"knowledge_base": asdict(base), "documents": rows, "counts": dict(counts), "exit_code": code})
-    else:
-        lines = [(one.result, one.id or "–", one.name, one.message or "") for one in outcomes]
-        total = ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))
-        print_result(f"{table(lines)}\n\n{base.name or base.id} ({base.id}): {total}")
-    raise typer.Exit(code)
-
-
-def _show_bases(bases: Sequence[KnowledgeBase], *, as_json: bool) -> None:
-    if as_json:
-        print_json({"knowledge_bases": [asdict(one) for one in bases]})
-        return
-    rows = [("id", "name", "documents", "bytes")]
-    rows += [(one.id, one.name or "–", _number(one.documents), _number(one.size_bytes)) for one in bases]
-    print_result(table(rows) if bases else "no knowledge bases; `documents add --create` makes one")
-
-
-def _show_documents(base: KnowledgeBase, found: Sequence[Document], *, as_json: bool) -> None:
-    if as_json:
-        print_json({"knowledge_base": asdict(base), "documents": [asdict(one) for one in found]})
-        return
-    rows = [("id", "name", "status", "bytes", "added", "")]
-    for one in found:
-        added = "–" if one.created_at is None else _date(one.created_at)
-        rows.append((one.id, one.name or "–", one.status, _number(one.size_bytes), added, one.error or ""))
-    print_result(table(rows) if found else f"no documents in {base.name or base.id}")
-
-
-def _show_plan(base: KnowledgeBase | None, wanted: str, steps: Sequence[Step], *, as_json: bool) -> None:
-    size = sum(step.file.size_bytes for step in steps if step.action == "upload")
-    if as_json:
-        rows: list[dict[str, Any]] = [
-            {
-                "name": step.file.name,
-                "would": step.action,
-                "id": step.document.id if step.document else None,
-                "size_bytes": step.file.size_bytes,
-                "message": step.note,
-            }
-            for step in steps
-        ]
-        shown = asdict(base) if base else {"id": None, "name": wanted}
-        print_json({"knowledge_base": shown, "documents": rows, "bytes_to_send": size, "dry_run": True})
-        return
-    lines = [(step.action, f"{step.file.size_bytes:,}", step.file.name, step.note or "") for step in steps]
-    new = "" if base else f" The knowledge base '{wanted}' would be made."
-    print_result(f"{table(lines)}\n\n{size:,} bytes to send.{new} Nothing was changed.")
-
-
-def _number(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
-
-
-def _date(seconds: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
-    except (OverflowError, OSError, ValueError):
-        return "–"
+    return FAILED if counts["failed"] else INCOMPLETE if counts["pending"] else 0

@@ -195,7 +195,8 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
     ]
     method = found.prepared.adapter.method if found.prepared.adapter else "POST"
     first = orjson.dumps(guess.first_request, option=orjson.OPT_INDENT_2).decode() if guess.first_request else "none"
-    print_result(f"{table(rows)}\n\nfirst request, {method} {found.prepared.plan.path}:\n{first}\n\nNothing was sent.")
+    path = guess.first_path or found.prepared.plan.path
+    print_result(f"{table(rows)}\n\nfirst request, {method} {path}:\n{first}\n\nNothing was sent.")
 
 
 def _time_under_limits(seconds: float | None, config: RunConfig) -> str:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runner.config.adapter_content_models import AdapterDocuments  # noqa: TC001 - pydantic reads it when the class is made
+
 Word = Literal["ok", "truncated", "refused", "content_filter"]
 
 
@@ -162,15 +164,19 @@ class AdapterFile(_Section):
     method: Literal["POST", "PUT", "PATCH", "GET"] = Field(
         default="POST", description="HTTP method; with GET the body is sent as query parameters."
     )
-    path: str = Field(description="Added to model.base_url; {{ model }} in it is the model's name. model.path wins.")
-    query: dict[str, str] = Field(default={}, description="Query parameters; {{ model }} as in path. No key.")
+    path: str = Field(
+        description="Added to model.base_url; may read {{ model }}, the model's name, and retrieval. model.path wins."
+    )
+    query: dict[str, str] = Field(default={}, description="Query parameters; they may read what the path may. No key.")
     headers: dict[str, str] = Field(default={}, description="HTTP headers; model.headers wins. No key.")
     auth: AdapterAuth = Field(default=AdapterAuth(), description="How the key is sent.")
     capabilities: AdapterCapabilities = Field(default=AdapterCapabilities(), description="What the server can do.")
     params: AdapterParams = Field(default=AdapterParams(), description="What becomes of request.params.")
     body: dict[str, Any] = Field(
         description='The body. "{{ EXPRESSION }}" keeps its type and leaves its key out where it finds nothing; it '
-        "reads model, messages, prompt, input, params and row.COLUMN. $merge, $omit and $if are instructions."
+        "reads model, messages, prompt, input, params, row.COLUMN and retrieval (knowledge_base, documents). $merge, "
+        "$omit and $if are instructions."
     )
     response: AdapterResponse = Field(description="What an answer holds.")
     errors: AdapterErrors = Field(default=AdapterErrors(), description="What an error is.")
+    documents: AdapterDocuments | None = Field(default=None, description="What it may look into: its content API.")

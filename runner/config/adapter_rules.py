@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from runner.config.adapter_content_rules import documents_findings
 from runner.config.adapter_models import AdapterResponse
-from runner.config.credentials import holds_key, is_credential_field, names_credential, shown_key, shown_text
+from runner.config.adapter_requests import (
+    AUTH_HINT,
+    expression_findings,
+    path_findings,
+    query_findings,
+    spelling,
+    tree_findings,
+)
+from runner.config.credentials import holds_key, names_credential, shown_key, shown_text
 from runner.config.places import Finding, value_at
 from runner.config.rules import HEADER_NAME, USE_VARIABLE, breaks_header, texts_in
-from runner.endpoints.adapter import CONTENT, CONTEXT
-from runner.endpoints.expressions import ExpressionError, compile_expression
+from runner.endpoints.adapter import CONTENT, CONTEXT, TARGET_CONTEXT
 from runner.endpoints.mapped_errors import ANSWERED
 from runner.endpoints.tree import compile_tree
 
@@ -24,9 +31,7 @@ _NO_EXPRESSIONS = frozenset({"status"})
 _SECTIONS = ("logprobs", "usage", "retrieved", "embeddings")
 _OF_ERRORS = ("code", "message", "in_body")
 _ERROR_STATUS = re.compile(r"[45][0-9][0-9]")
-_PATH = re.compile(r"/[^\s?#\x00-\x1f\x7f]*")
 _ONLY_INPUT = re.compile(r"\s*\{\{\s*input\s*\}\}\s*")
-_WITHOUT_SPACES = re.compile(r"\{\{.*?\}\}")
 
 
 def adapter_findings(values: dict[str, Any]) -> list[Finding]:
@@ -47,30 +52,13 @@ def _expressions(values: Any) -> Iterator[Finding]:
         elif name not in _NO_EXPRESSIONS and name in AdapterResponse.model_fields:
             paths.append(("response", name))
     for path in paths:
-        text = value_at(values, path)
-        if not isinstance(text, str):
-            continue
-        if "{{" in text:
-            yield Finding(path, "expected a JMESPath expression, found a template", "without {{ and }}")
-            continue
-        try:
-            compile_expression(text)
-        except ExpressionError as error:
-            yield Finding(path, error.message, error.hint)
+        yield from expression_findings(value_at(values, path), path)
 
 
 def _body(values: Any) -> Iterator[Finding]:
     body = value_at(values, ("body",))
-    if not isinstance(body, dict):
-        return
-    tree = compile_tree(body, ("body",))
-    for trouble in tree.troubles:
-        yield Finding(trouble.path, trouble.message, trouble.hint)
-    for path, name, inner in tree.reads:
-        if name not in CONTEXT:
-            yield Finding(path, f"reads {shown_key(name)}, which is not there", _spelling(name, CONTEXT, "can be read"))
-        elif name == "row" and inner is None:
-            yield Finding(path, "reads row as a whole", "name the column: row.question")
+    if isinstance(body, dict):
+        yield from tree_findings(body, ("body",), CONTEXT)
 
 
 def _array(values: Any) -> Iterator[Finding]:
@@ -98,34 +86,15 @@ def _array(values: Any) -> Iterator[Finding]:
 
 
 def _target(values: Any) -> Iterator[Finding]:
-    path = value_at(values, ("path",))
-    if isinstance(path, str):
-        if not _PATH.fullmatch(_WITHOUT_SPACES.sub("", path)):
-            yield Finding(
-                ("path",), "expected a path such as /v1/answers, without a query", "parameters go under query"
-            )
-        yield from _model_alone(path, ("path",))
-    query = value_at(values, ("query",))
-    for name, value in query.items() if isinstance(query, dict) else ():
-        if is_credential_field(name):
-            yield Finding(("query", name), "the name of this parameter says that it carries a credential", _AUTH)
-        if isinstance(value, str):
-            yield from _model_alone(value, ("query", name))
-
-
-def _model_alone(text: str, path: KeyPath) -> Iterator[Finding]:
-    tree = compile_tree(text, path)
-    for trouble in tree.troubles:
-        yield Finding(path, trouble.message, trouble.hint)
-    if any((name, inner) != ("model", None) for _, name, inner in tree.reads):
-        yield Finding(path, "reads more than {{ model }}", "what changes from row to row belongs into the body")
+    yield from path_findings(value_at(values, ("path",)), ("path",), TARGET_CONTEXT)
+    yield from query_findings(value_at(values, ("query",)), ("query",), TARGET_CONTEXT)
 
 
 def _headers(values: Any) -> Iterator[Finding]:
     headers = value_at(values, ("headers",))
     for name, value in headers.items() if isinstance(headers, dict) else ():
         if names_credential(name):
-            yield Finding(("headers", name), "a header of this name carries a credential", _AUTH)
+            yield Finding(("headers", name), "a header of this name carries a credential", AUTH_HINT)
         if not HEADER_NAME.fullmatch(name):
             yield Finding(("headers", name), "is not the name of an HTTP header")
         if isinstance(value, str) and breaks_header(value):
@@ -159,7 +128,7 @@ def _kinds(values: Any) -> Iterator[Finding]:
             if table == "by_status" and not _ERROR_STATUS.fullmatch(key):
                 yield Finding(path, "expected an HTTP status from 400 to 599", "a 2xx is judged by in_body")
             elif isinstance(kind, str) and kind not in ANSWERED:
-                yield Finding(path, f"there is no error kind {shown_text(kind)}", _spelling(kind, ANSWERED, "exist"))
+                yield Finding(path, f"there is no error kind {shown_text(kind)}", spelling(kind, ANSWERED, "exist"))
     if value_at(values, ("errors", "by_code")) and value_at(values, ("errors", "code")) is None:
         yield Finding(("errors", "by_code"), "stands without `code`, which finds the code", "e.g. code: error.type")
 
@@ -204,10 +173,17 @@ def _credentials(values: Any) -> Iterator[Finding]:
             yield Finding(path, "looks like a key", USE_VARIABLE)
 
 
-def _spelling(name: str, known: tuple[str, ...], what: str) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f'did you mean "{close[0]}"?' if close else f"these {what}: {', '.join(known)}"
-
-
-_AUTH = "say under auth how the key is sent, and put its variable's name into model.api_key_env"
-_RULES = (_credentials, _expressions, _body, _array, _target, _headers, _auth, _kinds, _needed, _params, _stream)
+_RULES = (
+    _credentials,
+    _expressions,
+    _body,
+    _array,
+    _target,
+    _headers,
+    _auth,
+    _kinds,
+    _needed,
+    _params,
+    _stream,
+    documents_findings,
+)

@@ -40,9 +40,6 @@ def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "request.on_truncated", "asking again after a truncated answer"
     if request.max_tokens_cap is not None:
         yield "request.max_tokens_cap", "asking again after a truncated answer"
-    retrieval = request.retrieval
-    if config.model.adapter != "openai" and (retrieval.knowledge_base, retrieval.documents) != (None, None):
-        yield "request.retrieval", "retrieval through an adapter"
 
 
 def _limits(config: RunConfig) -> Iterator[tuple[str, str]]:

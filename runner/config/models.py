@@ -119,7 +119,8 @@ class Retrieval(_Section):
     knowledge_base: Any = Field(
         default=None,
         description="Knowledge base to search: its id, or a template that gives each sample's. Chat sends it as "
-        "`knowledge_base`, responses as the vector store of a file search.",
+        "`knowledge_base`, responses as the vector store of a file search, an adapter where it reads "
+        "`retrieval.knowledge_base`.",
     )
     documents: Any = Field(
         default=None,

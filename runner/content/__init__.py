@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.content.adapted import AdaptedContent
 from runner.content.adding import Outcome, Tally, add_documents, plan_adding
 from runner.content.api import ContentApi, Document, KnowledgeBase
 from runner.content.calls import Caller
@@ -11,6 +12,7 @@ from runner.content.removing import Removal, remove_documents
 from runner.content.vector_stores import VectorStores
 
 __all__ = [
+    "AdaptedContent",
     "Caller",
     "ContentApi",
     "Document",

@@ -1,25 +1,18 @@
-"""Owns adding files to a knowledge base: what is there already is not sent again, and what fails is told by file.
-
-The order is fixed by the API: a file is uploaded first, and belongs to the knowledge base, with its hash, from the
-second request on. What ends in between is taken back; only a process that is killed right there leaves a file behind,
-which no search can find.
-"""
+"""Owns adding files to a knowledge base: what is there already is not sent again, and what fails is told by file."""
 
 from __future__ import annotations
 
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import anyio
 
-from runner.content.api import FAILED, PENDING, READY, Label
-from runner.content.local import FileChangedError, read_blocks
-from runner.content.vector_stores import PURPOSE
-from runner.errors import Action, ConnectError, OverloadError, RateLimitError, RequestError
-from runner.transport import Upload
+from runner.content.api import FAILED, PENDING, READY, Label, Source
+from runner.content.local import FileChangedError, FileError, read_blocks
+from runner.errors import Action, ConnectError, OverloadError, RateLimitError, RequestError, TemplateError
+from runner.jsontext import scrub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -28,7 +21,6 @@ if TYPE_CHECKING:
     from runner.content.local import LocalFile
 
 _PARALLEL = 4
-_TAKING_BACK_S = 10.0
 _MOST_TROUBLES = 3
 _UNREACHABLE = (ConnectError, RateLimitError, OverloadError)
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.1, 5.0
@@ -107,6 +99,7 @@ async def add_documents(
     tally.files = len(steps)
     tally.bytes_to_send = sum(step.file.size_bytes for step in steps if step.action == UPLOAD)
     await job.start(steps)
+    await api.settle(knowledge_base)
     await job.wait(wait_s)
     tally.done += [job.outcome(step) for step in steps if step.action == SAME]
     return [job.outcome(step) for step in steps]
@@ -140,9 +133,10 @@ class _Job:
         while self._pending and (left_s := until - time.monotonic()) > 0:
             await anyio.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
-            for content in list(self._pending):
-                document = await self._api.document(self._knowledge_base, self._documents[content].id)
-                self._note(self._pending[content], document)
+            waiting = {self._documents[content].id: step for content, step in self._pending.items()}
+            for document in await self._api.states(self._knowledge_base, list(waiting)):
+                if document.id in waiting:
+                    self._note(waiting[document.id], document)
         for step in self._pending.values():
             self._tally.done.append(self.outcome(step))
 
@@ -154,7 +148,8 @@ class _Job:
         if problem is not None:
             return Outcome(file.name, FAILED, identity, problem)
         if file.sha256 in self._pending:
-            return Outcome(file.name, "pending", identity, "not indexed yet; it will be found once it is")
+            note = f" ({document.error})" if document and document.error else ""
+            return Outcome(file.name, "pending", identity, f"not indexed yet; it will be found once it is{note}")
         return Outcome(file.name, "added" if step.action in (UPLOAD, INDEX_AGAIN) else step.action, identity, step.note)
 
     async def _work(self, todo: Iterator[Step], scope: anyio.CancelScope) -> None:
@@ -165,7 +160,7 @@ class _Job:
                 document = await self._carry_out(step)
                 self._troubles = 0
                 self._note(step, document)
-            except (RequestError, FileChangedError) as error:
+            except (RequestError, FileError, TemplateError) as error:
                 if isinstance(error, RequestError) and self._dooms(error):
                     self._fatal = self._fatal or error
                     scope.cancel()
@@ -181,32 +176,12 @@ class _Job:
         return self._troubles >= _MOST_TROUBLES
 
     async def _carry_out(self, step: Step) -> Document:
-        known = step.document
+        known, source = step.document, _source(step.file, self._tally)
         if known is None:
-            return await self._upload(step.file)
+            return await self._api.add(self._knowledge_base, source)
         if step.action == INDEX_AGAIN:
-            await self._api.detach(self._knowledge_base, known.id)
-            return await self._api.attach(self._knowledge_base, known.id, _label(step.file))
+            return await self._api.index_again(self._knowledge_base, known.id, source)
         return known
-
-    async def _upload(self, file: LocalFile) -> Document:
-        reading = _Reading(file, self._tally)
-        name = PurePosixPath(file.name).name
-        identity = await self._api.upload(Upload({"purpose": PURPOSE}, name, file.size_bytes, reading.blocks))
-        attached = None
-        try:
-            attached = await self._api.attach(self._knowledge_base, identity, _label(file))
-        finally:
-            if attached is None:
-                with anyio.move_on_after(_TAKING_BACK_S, shield=True):
-                    await self._take_back(identity)
-        return attached
-
-    async def _take_back(self, identity: str) -> None:
-        try:
-            await self._api.discard(identity)
-        except RequestError:
-            return  # the error that led here is the one to tell
 
     def _note(self, step: Step, document: Document) -> None:
         """Note how far a document is."""
@@ -244,5 +219,5 @@ class _Reading:
             raise FileChangedError(f"{self._file.path}: {error.strerror or 'cannot be read any more'}") from error
 
 
-def _label(file: LocalFile) -> Label:
-    return Label(file.name, file.sha256, file.size_bytes)
+def _source(file: LocalFile, tally: Tally) -> Source:
+    return Source(Label(scrub(file.name), file.sha256, file.size_bytes), _Reading(file, tally).blocks)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from runner.transport import Upload
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-READY, PENDING, FAILED = "completed", "in_progress", "failed"
+READY, PENDING, FAILED, CANCELLED = "completed", "in_progress", "failed", "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,24 @@ class Label:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be added: its label, and what opens its bytes anew, exactly as many as the label says."""
+
+    label: Label
+    blocks: Callable[[], AsyncGenerator[bytes]]
+
+
 class ContentApi(Protocol):
-    """A server's content. Every function raises RequestError once retries are used up."""
+    """A server's content. Every function that asks the server raises RequestError once retries are used up."""
+
+    @property
+    def sole(self) -> KnowledgeBase | None:
+        """The one knowledge base of a server that has no others; null where they are told apart by id."""
+        ...
 
     async def knowledge_bases(self) -> list[KnowledgeBase]:
-        """Return all of them."""
+        """Return all of them. Raises UsageError where the server cannot tell."""
         ...
 
     async def find(self, knowledge_base: str) -> KnowledgeBase | None:
@@ -62,29 +75,43 @@ class ContentApi(Protocol):
         ...
 
     async def create(self, name: str) -> KnowledgeBase:
-        """Make a new one."""
+        """Make a new one. Raises UsageError where the server has no way to."""
         ...
 
     async def documents(self, knowledge_base: str) -> list[Document]:
         """Return all documents of one."""
         ...
 
-    async def document(self, knowledge_base: str, document: str) -> Document:
-        """Return one document as it is now."""
+    async def states(self, knowledge_base: str, documents: Sequence[str]) -> list[Document]:
+        """Return documents as they are now; those that the server does not show yet may be left out."""
         ...
 
-    async def upload(self, upload: Upload) -> str:
-        """Send a file and return its id. It belongs to no knowledge base yet."""
+    def check_adding(self) -> None:
+        """Raise UsageError where the server has no way to add documents."""
         ...
 
-    async def attach(self, knowledge_base: str, file: str, label: Label) -> Document:
-        """Make an uploaded file a document of a knowledge base. Doing it again changes nothing."""
+    async def add(self, knowledge_base: str, source: Source) -> Document:
+        """Send a file and make it a document. What ends in between leaves nothing that a search can find.
+
+        Raises FileError or TemplateError for a file that cannot be sent.
+        """
         ...
 
-    async def detach(self, knowledge_base: str, document: str) -> bool:
-        """Take a document out of its knowledge base; false where it was not in it any more."""
+    async def index_again(self, knowledge_base: str, document: str, source: Source) -> Document:
+        """Have a document indexed that the server failed to index. Raises as `add` does."""
         ...
 
-    async def discard(self, file: str) -> bool:
-        """Delete an uploaded file; false where there was none any more."""
+    async def settle(self, knowledge_base: str) -> None:
+        """Tell the server that all was added, where it waits to be told."""
+        ...
+
+    def removal_of(self, document: Document) -> str:
+        """Return what removing a document does: it is deleted, or only detached from its knowledge base.
+
+        Raises UsageError where the server has no way to remove it.
+        """
+        ...
+
+    async def remove(self, knowledge_base: str, document: Document) -> bool:
+        """Remove a document; false where it was not there any more."""
         ...

@@ -30,7 +30,11 @@ class LocalFile:
     sha256: str
 
 
-class FileChangedError(UsageError):
+class FileError(UsageError):
+    """A file cannot be sent."""
+
+
+class FileChangedError(FileError):
     """A file is not what it was when it was hashed; it did not go out whole."""
 
 

@@ -1,14 +1,14 @@
 """Owns a custom wire format, compiled: how a logical request becomes an HTTP request, and what its answers mean.
 
 A logical request is `{"model", "messages" | "prompt" | "input", params…, extra_body…}` in the API's own words, plus the
-dataset columns that the adapter reads, under `$row`. Keys of rows come from it, so that wrapping never enters them.
+dataset columns that the adapter reads, under `$row`, and what `request.retrieval` chooses, under `$retrieval`. Keys of
+rows come from it, so that wrapping never enters them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
 import orjson
 
@@ -16,7 +16,8 @@ from runner.digest import digest_of
 from runner.endpoints import ENDPOINTS, Packable
 from runner.endpoints.chat import choices_wanted
 from runner.endpoints.embeddings import inputs_of
-from runner.endpoints.mapping import compile_texts, compile_vectors
+from runner.endpoints.mapping import compile_errors, compile_texts, compile_vectors
+from runner.endpoints.target import compile_target
 from runner.endpoints.tree import compile_tree
 from runner.errors import TemplateError
 from runner.jsontext import loads
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from runner.endpoints import Endpoint
+    from runner.endpoints.target import Target
     from runner.endpoints.tree import Tree
+    from runner.errors import RequestError
 
-# What the body's expressions can read.
-CONTEXT = ("model", "messages", "prompt", "input", "params", "row")
+# What the body's expressions can read, and what those of path and query can.
+CONTEXT = ("model", "messages", "prompt", "input", "params", "row", "retrieval")
+TARGET_CONTEXT = ("model", "retrieval")
+# What `retrieval` holds: the names below request.retrieval.
+CHOSEN = ("knowledge_base", "documents")
 # Where each endpoint's own content stands in the config's request, and in the logical request.
 CONTENT = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 ROW = "$row"
+RETRIEVAL = "$retrieval"
 # All that makes a request another one; what is empty is left out, so that a later key does not change old digests.
 REQUEST_HALF = ("method", "path", "query", "params", "body")
 _OF_CAPABILITY = {
@@ -53,7 +60,7 @@ _PLACE = b"\0"
 class Adapter:
     """A compiled adapter. `spec` are the plain values it was made of; `columns` the dataset columns its body reads.
 
-    `request_digest` covers the request half. `certain` says that a body can be made of any row.
+    `request_digest` covers the request half. `certain` says that a request can be made of any row.
     """
 
     name: str
@@ -62,6 +69,7 @@ class Adapter:
     certain: bool
     request_digest: bytes
     _body: Tree
+    _target: Target
 
     @property
     def method(self) -> str:
@@ -92,6 +100,16 @@ class Adapter:
         """Whether answers can be streamed, in the chunks of OpenAI's API."""
         return bool(self.spec["capabilities"]["stream"] == "openai")
 
+    @property
+    def refine(self) -> Callable[[RequestError, bytes], RequestError] | None:
+        """How the server says what a failed answer means, as `Endpoint` has it."""
+        return compile_errors(self.spec["errors"])[0]
+
+    @property
+    def error_in_body(self) -> Callable[[Any], RequestError | None] | None:
+        """How the server says that a 2xx holds an error, as `Endpoint` has it."""
+        return compile_errors(self.spec["errors"])[1]
+
     def endpoint(self, name: str) -> Endpoint:
         """Return an endpoint's functions as this adapter speaks it."""
         own = ENDPOINTS[name]
@@ -103,7 +121,7 @@ class Adapter:
         else:
             stream = own.stream if self.streams else None
             mapping = compile_texts(response, errors, stream.read if stream else loads)
-            chat = replace(ENDPOINTS["chat"], name=name, stream=stream, enter_retrieval=None)
+            chat = replace(ENDPOINTS["chat"], name=name, stream=stream, enter_retrieval=enter_retrieval)
             own = replace(chat, reserve_tokens=self._reserve_tokens)
         return replace(
             own,
@@ -116,12 +134,26 @@ class Adapter:
             error_in_body=mapping.error_in_body,
         )
 
-    def target(self, model: str, path: str | None = None) -> str:
-        """Return path and query for a model; `path` replaces the adapter's own."""
-        context = {"model": model}
-        own = _filled(self.spec["path"], {"model": quote(model, safe="")}) if path is None else path
-        query = {name: _filled(value, context) for name, value in self.spec["query"].items()}
-        return f"{own}?{urlencode(query, quote_via=quote)}" if query else own
+    def chosen_reads(self, path: str | None = None) -> frozenset[str]:
+        """Return which names of `retrieval` are looked up anywhere; `path` replaces the adapter's own."""
+        reads = {(name, inner) for _, name, inner in self._body.reads} | self._target_beside(path).reads
+        return frozenset(one for name, inner in reads if name == "retrieval" for one in ((inner,) if inner else CHOSEN))
+
+    def target(self, model: str, path: str | None = None) -> Callable[[Mapping[str, Any]], str]:
+        """Return what gives path and query of a logical request; `path` replaces the adapter's own.
+
+        It raises TemplateError. Where `moves` is false, it gives the same for every request.
+        """
+        render, own = self._target_beside(path).render, path or ""
+        return lambda logical: own + render({"model": model, "retrieval": logical.get(RETRIEVAL) or {}})
+
+    def moves(self, path: str | None = None) -> bool:
+        """Say whether path or query may differ from request to request; `path` replaces the adapter's own."""
+        return any(name == "retrieval" for name, _ in self._target_beside(path).reads)
+
+    def _target_beside(self, path: str | None) -> Target:
+        """Return path and query; the query alone where a path is given."""
+        return self._target if path is None else compile_target("", self.spec["query"])
 
     def unsupported(self, params: Iterable[str]) -> list[str]:
         """Return which of the params the adapter cannot express, in their order."""
@@ -173,6 +205,7 @@ class Adapter:
             context["params"] = {**defaults, **params}
             context["row"] = logical.get(ROW)
             context["input"] = inputs
+            context["retrieval"] = logical.get(RETRIEVAL) or {}
             body = render(context)
             if not isinstance(body, dict):
                 raise TemplateError("model.adapter: body: its $if leaves nothing to send")
@@ -205,7 +238,7 @@ class Adapter:
 
 def compile_adapter(spec: Mapping[str, Any]) -> Adapter:
     """Compile an adapter's plain values, which were validated before."""
-    body = compile_tree(spec["body"], ("body",))
+    body, target = compile_tree(spec["body"], ("body",)), compile_target(spec["path"], spec["query"])
     columns = sorted({inner for _, name, inner in body.reads if name == "row" and inner is not None})
     half = {name: spec[name] for name in REQUEST_HALF}
     half["params"] = {name: rule for name, rule in spec["params"].items() if rule}
@@ -216,18 +249,21 @@ def compile_adapter(spec: Mapping[str, Any]) -> Adapter:
         certain=body.certain and "$if" not in spec["body"],
         request_digest=digest_of({name: value for name, value in half.items() if value}),
         _body=body,
+        _target=target,
     )
+
+
+def enter_retrieval(logical: dict[str, Any], knowledge_base: Any, documents: Any) -> dict[str, Any]:
+    """Return a logical request that says what may be looked into; the same one where both are null."""
+    chosen = {"knowledge_base": knowledge_base, "documents": documents}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return {**logical, RETRIEVAL: given} if given else logical
 
 
 def with_response_of(spec: Mapping[str, Any], mended: Mapping[str, Any]) -> dict[str, Any]:
     """Return an adapter's values with all but what makes requests taken from `mended`."""
     capabilities = {**mended["capabilities"], "array_input": spec["capabilities"].get("array_input", False)}
     return {**mended, **{name: spec[name] for name in REQUEST_HALF}, "capabilities": capabilities}
-
-
-def _filled(text: str, context: Mapping[str, Any]) -> str:
-    rendered = compile_tree(text).render(context)
-    return rendered if isinstance(rendered, str) else str(rendered)
 
 
 def asks_nothing(name: str, value: Any) -> bool:

@@ -232,7 +232,7 @@ def _places(text: bytes, pieces: Sequence[tuple[Part, ...]], skipped: int, *, hi
 
 
 def _forward(text: bytes, parts: Sequence[Part], places: set[int]) -> set[int]:
-    if parts and parts[0] is not None and not parts[0].startswith(b" "):
+    if parts and parts[0] is not None:
         places = places | {place + 1 for place in places if text[place : place + 1] == b" "}
     for part in parts:
         if part is None:
@@ -253,7 +253,7 @@ def _backward(text: bytes, parts: Sequence[Part], places: set[int]) -> set[int]:
             }
         else:
             places = {place - len(part) for place in places if text.endswith(part, 0, place)}
-    if parts and parts[0] is not None and not parts[0].startswith(b" "):
+    if parts and parts[0] is not None:
         places = places | {place - 1 for place in places if place and text[place - 1] == _SPACE}
     return _bounded(places)
 

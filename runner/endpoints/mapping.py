@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from runner.records import Parsed, Retrieved, Usage
 
     Load = Callable[[bytes], tuple[Any, str | None]]
+    Refine = Callable[[RequestError, bytes], RequestError]
+    InBody = Callable[[Any], RequestError | None]
 
 STATUS_BY_FINISH = {"length": "truncated", "max_tokens": "truncated", "content_filter": "content_filter"}
 
@@ -55,16 +57,21 @@ def compile_vectors(response: Mapping[str, Any], errors: Mapping[str, Any]) -> R
     return _mapping(VectorReader(response), errors)
 
 
-def _mapping(reader: _Reader | VectorReader, errors: Mapping[str, Any]) -> ResponseMapping:
-    in_body = errors.get("in_body")
+def compile_errors(errors: Mapping[str, Any]) -> tuple[Refine | None, InBody | None]:
+    """Compile what an adapter says of errors: of an answer's status, and inside a 2xx; null where it says nothing."""
     refining = any(errors.get(name) for name in ("by_status", "by_code", "message"))
     judge = ErrorReader(errors)
+    return judge.refine if refining else None, judge.in_body if errors.get("in_body") is not None else None
+
+
+def _mapping(reader: _Reader | VectorReader, errors: Mapping[str, Any]) -> ResponseMapping:
+    refine, in_body = compile_errors(errors)
     return ResponseMapping(
         find_problem=reader.find_problem,
         parse=reader.parse,
         count_tokens=reader.body.usage.count,
-        refine=judge.refine if refining else None,
-        error_in_body=judge.in_body if in_body is not None else None,
+        refine=refine,
+        error_in_body=in_body,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,11 @@ from runner.config import adapter_from_dict, load_adapter
 from runner.config.adapter_names import NATIVE, is_adapter_path
 from runner.endpoints import ENDPOINTS, Template, compile_template
 from runner.endpoints.adapter import CONTENT, ROW, asks_nothing, compile_adapter, with_response_of
-from runner.errors import ConfigError, Problem, UsageError
+from runner.errors import ConfigError, Problem, TemplateError, UsageError
 from runner.pipeline.fingerprint import RequestPlan
 from runner.pipeline.loose import Packing
 from runner.pipeline.packing import limits_of
+from runner.pipeline.retrieval import chosen, with_retrieval
 from runner.transport import Auth, secrets_of
 
 if TYPE_CHECKING:
@@ -104,25 +105,32 @@ def plan_for(config: RunConfig, adapter: Adapter) -> AdapterPlan:
     params = {key: value for key, value in request.params.items() if key not in dropped}
     logical = {"model": config.model.name, name: content, **params, **request.extra_body}
     names = tuple(key for key in params if key not in request.extra_body), tuple(request.extra_body)
-    endpoint = adapter.endpoint(request.endpoint)
+    endpoint, model, path = adapter.endpoint(request.endpoint), config.model.name or "", config.model.path
     fields = _fields(logical, name, adapter)
     limits = limits_of(config, endpoint)
     others = {key: template for key, template in fields.items() if key != name}
+    target, moves, retrieval = adapter.target(model, path), adapter.moves(path), chosen(config)
+    if not retrieval:
+        target, moves = _fixed(target, adapter), False
+    certain = adapter.certain and (adapter.takes_array or name != "input")
+    template = with_retrieval(_template(fields, certain=certain), config, endpoint)
     plan = RequestPlan(
         endpoint=endpoint,
-        path=adapter.target(config.model.name or "", config.model.path),
-        model=config.model.name or "",
-        template=_template(fields, certain=adapter.certain and (adapter.takes_array or name != "input")),
+        path=(path or adapter.spec["path"]) if moves else target({}),
+        model=model,
+        template=replace(template, certain=template.certain and not moves),
         id_column=config.dataset.id,
         target_column=config.dataset.target,
         kept=None if config.dataset.keep is None else tuple(config.dataset.keep),
         repeats=request.repeats,
         stream=request.stream,
         wire=adapter.wire(request.endpoint, *names),
+        target=target if moves else None,
         wire_digest=adapter.request_digest,
         packing=None if limits is None else Packing(limits, fields[name], others, adapter.wire_around(*names)),
     )
-    return AdapterPlan(plan.identified(logical), _warnings(config, adapter, dropped))
+    plan = plan.identified([logical, retrieval] if retrieval else logical)
+    return AdapterPlan(plan, _warnings(config, adapter, dropped))
 
 
 def _refuse_or_drop(config: RunConfig, adapter: Adapter) -> list[str]:
@@ -133,7 +141,9 @@ def _refuse_or_drop(config: RunConfig, adapter: Adapter) -> list[str]:
         raise ConfigError(
             [Problem("request.endpoint", f"the adapter {name} has no {request.endpoint}", f"it has {has}")]
         )
-    found = list(_of_inputs(config, adapter)) if request.endpoint == "embeddings" else []
+    found = _unread_choices(config, adapter)
+    if request.endpoint == "embeddings":
+        found += _of_inputs(config, adapter)
     if request.stream and not adapter.streams:
         found.append(Problem("request.stream", f"the adapter {name} cannot stream", "set request.stream: false"))
     unsupported = adapter.unsupported(request.params)
@@ -157,6 +167,31 @@ def _of_inputs(config: RunConfig, adapter: Adapter) -> Iterator[Problem]:
     if adapter.takes_array and adapter.input_field in config.request.extra_body:
         where = f"request.extra_body.{adapter.input_field}"
         yield Problem(where, f"the adapter {name} puts the inputs there", "remove it")
+
+
+def _fixed(target: Callable[[Mapping[str, Any]], str], adapter: Adapter) -> Callable[[Mapping[str, Any]], str]:
+    """Return a target that needs no request. Raises ConfigError for one that cannot do without a choice."""
+    try:
+        path = target({})
+    except TemplateError as error:
+        hint = "say which: retrieval: {knowledge_base: …}"
+        message = f"missing; the adapter {adapter.name} needs it: {error.message}"
+        raise ConfigError([Problem("request.retrieval", message, hint)]) from error
+    return lambda _: path
+
+
+def _unread_choices(config: RunConfig, adapter: Adapter) -> list[Problem]:
+    """Return a problem for each choice of request.retrieval that the adapter would not send."""
+    reads = adapter.chosen_reads(config.model.path)
+    return [
+        Problem(
+            f"request.retrieval.{name}",
+            f"the adapter {adapter.name} never sends it",
+            f'write "{{{{ retrieval.{name} }}}}" where it belongs in the adapter\'s body, path or query',
+        )
+        for name in chosen(config)
+        if name not in reads
+    ]
 
 
 def _warnings(config: RunConfig, adapter: Adapter, dropped: list[str]) -> tuple[str, ...]:

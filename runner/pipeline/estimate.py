@@ -36,6 +36,7 @@ class Estimate:
     cost_usd: float | None
     seconds_under_limits: float | None
     first_request: dict[str, Any] | None
+    first_path: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
@@ -56,9 +57,11 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
     count = sampled_bytes = 0
     longest: int | None = 0
     first: dict[str, Any] | None = None
+    first_path: str | None = None
     for request in rows_as_requests(production, wanted) if len(chosen) else ():
         body = orjson.loads(request.body)
-        first = first or shortened(body)
+        if first is None:
+            first, first_path = shortened(body), request.path
         count += 1
         sampled_bytes += _prompt_bytes(production.plan.endpoint, body)
         one = production.plan.endpoint.longest_answer(body)
@@ -73,6 +76,7 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         cost_usd=_cost(price, prompt, completion),
         seconds_under_limits=_seconds(limits, cases, prompt + (completion or 0)),
         first_request=first,
+        first_path=first_path,
     )
 
 

@@ -39,7 +39,8 @@ class RequestPlan:
     `id_column` null means that a row's id is a hash of the columns the templates use; `kept` null keeps all columns.
     `fixed` is all of a request's body that is the same for every row, null where only the whole body tells how many
     choices it asks for. `ready_made` says that rows are OpenAI Batch lines, whose `body` is sent as it is. Where there
-    is an adapter, `wire` makes of a rendered body the bytes that are sent, and `wire_digest` stands for it in keys.
+    is an adapter, `wire` makes of a rendered body the bytes that are sent, `target` the path where that is not the same
+    for all (`path` is then the one that is written in the adapter), and `wire_digest` stands for both in keys.
     `stream` asks for streams; `packing` is null where every sample is a request of its own; neither enters a key.
     `file_digests` gives the digests of the files that a row's request is made of, null where templates read no files;
     it raises TemplateError for every row that cannot be rendered.
@@ -58,6 +59,7 @@ class RequestPlan:
     stream: bool = False
     request_digest: bytes = field(default=b"")
     wire: Callable[[Mapping[str, Any]], bytes] | None = None
+    target: Callable[[Mapping[str, Any]], str] | None = None
     wire_digest: bytes = b""
     packing: Packing | None = None
     file_digests: Callable[[Mapping[str, Any]], bytes] | None = None
@@ -74,6 +76,8 @@ class RequestPlan:
         body = self.template.render(values)
         if self.wire is not None:
             self.wire(body)
+        if self.target is not None:
+            self.target(body)
 
 
 class RowReader:
@@ -266,6 +270,7 @@ class RequestBuilder:
         prefix = b'["v1",' + dumps(own_id)
         body, wanted, encoded = self._bodies(values)
         answer_tokens, unbounded = self._fixed_answer or _answer_of(plan, body)
+        path = plan.path if plan.target is None else plan.target(body)
         requests = []
         for repeat, (own, sent) in enumerate(encoded):
             key = digest128(prefix + self._key_rests[repeat] + sent)
@@ -277,7 +282,7 @@ class RequestBuilder:
             requests.append(
                 Request(
                     key,
-                    plan.path,
+                    path,
                     sent_bytes,
                     (case,),
                     wanted,

@@ -47,6 +47,7 @@ _KEEPALIVE_S = 4.0
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 # aiohttp writes bytes at once, which holds up everything else for a large body, and warns of it from here on.
 _WHOLE_BODY_BYTES = 1 << 20
+_MOST_URLS = 1024
 _KEPT_HEADERS = frozenset(
     {"retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "request-id", "apim-request-id", "location"}
 )
@@ -108,15 +109,19 @@ class Transport:
         """Send one DELETE. Raises as `post` does."""
         return await self._send("DELETE", path, None)
 
-    async def upload(self, path: str, upload: Upload) -> Response:
-        """Send one POST with a file as multipart form, read from `upload` as it goes out.
+    async def send(self, method: str, path: str, body: bytes | None) -> Response:
+        """Send one request with any method, and a JSON body if there is one. Raises as `post` does."""
+        return await self._send(method, path, body)
+
+    async def upload(self, path: str, upload: Upload, method: str = "POST") -> Response:
+        """Send one POST (or another method) with a file as multipart form, read from `upload` as it goes out.
 
         Raises as `post` does, and what reading the file raises.
         """
         sending = Sending(upload, self._options.timeouts)
         body = sending.body()
         try:
-            return await self._send("POST", path, body, headers=sending.headers, timeout=sending.timeout)
+            return await self._send(method, path, body, headers=sending.headers, timeout=sending.timeout)
         except RequestError as error:
             raise (sending.problem or error) from error
         finally:
@@ -128,6 +133,8 @@ class Transport:
     ) -> Response:
         url = self._urls.get(path)
         if url is None:
+            if len(self._urls) >= _MOST_URLS:  # paths may hold what differs by row
+                self._urls.clear()
             url = self._urls[path] = self._url(path)
         if isinstance(body, bytes) and method == "GET":
             url, body = url.extend_query(query_of(body)), None

@@ -22,12 +22,16 @@ _QUOTED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to send: form fields, its name and size, and what opens it anew as blocks of exactly that size."""
+    """A file to send: form fields, its name and size, and what opens it anew as blocks of exactly that size.
+
+    `file_field` is the form's field that carries it.
+    """
 
     fields: Mapping[str, str]
     file_name: str
     size_bytes: int
     blocks: Callable[[], AsyncGenerator[bytes]]
+    file_field: str = "file"
 
 
 class Sending:
@@ -63,12 +67,12 @@ class Sending:
 
 def _frame(upload: Upload, boundary: str) -> tuple[bytes, bytes]:
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name.translate(_QUOTED)}"\r\n\r\n{value}\r\n'
         for name, value in upload.fields.items()
     ]
-    name = upload.file_name.translate(_QUOTED)
+    field, name = upload.file_field.translate(_QUOTED), upload.file_name.translate(_QUOTED)
     parts.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     )
     return "".join(parts).encode("utf-8", "replace"), f"\r\n--{boundary}--\r\n".encode()

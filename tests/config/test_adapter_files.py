@@ -34,6 +34,17 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+DOCUMENTS: dict[str, Any] = {
+    "list": {"path": "/kb/{{ knowledge_base }}", "items": "docs"},
+    "get": {"path": "/kb/{{ knowledge_base }}/{{ id }}"},
+    "add": {"path": "/kb/{{ knowledge_base }}", "file": "file", "fields": {"hash": "{{ sha256 }}"}},
+    "delete": {"path": "/kb/{{ knowledge_base }}/{{ id }}"},
+    "index": {"path": "/index"},
+    "document": {"id": "id", "sha256": "hash"},
+    "knowledge_bases": {"list": {"path": "/kb"}, "create": {"path": "/kb", "body": {"name": "{{ name }}"}}},
+}
+
+
 @pytest.fixture
 def problems_of(tmp_path: Path) -> Callable[[str], list[str]]:
     def collect(text: str) -> list[str]:
@@ -62,11 +73,13 @@ def problems_of(tmp_path: Path) -> Callable[[str], list[str]]:
         ("endpoints", ["responses"], 'endpoints.0: expected chat, completions or embeddings, found "responses"'),
         ("path", "ask", "path: expected a path such as /v1/answers, without a query (parameters go under query)"),
         ("path", "/ask?a=1", "path: expected a path such as /v1/answers, without a query (parameters go under query)"),
-        ("path", "/{{ row.kb }}/ask", "path: reads more than {{ model }} (what changes from row to row belongs into"),
+        ("path", "/{{ row.kb }}/ask", "path: reads row; only model and retrieval can be read here (what else changes"),
+        ("path", "/{{ retrieval.kb }}/ask", "path: reads retrieval.kb, which is not there (these can be read: knowled"),
+        ("path", "/{{ retrieval }}/ask", "path: reads retrieval as a whole (name what is meant: retrieval.knowledge_b"),
         ("path", "/{{model", "path: a {{ that no }} closes"),
         ("query", {"key": 1}, "query.key: expected a text, found 1"),
         ("query", {"api_key": "x"}, "query.api_key: the name of this parameter says that it carries a credential"),
-        ("query", {"v": "{{ params.v }}"}, "query.v: reads more than {{ model }}"),
+        ("query", {"v": "{{ params.v }}"}, "query.v: reads params; only model and retrieval can be read here"),
         ("headers", {"Authorization": "x"}, "headers.Authorization: a header of this name carries a credential"),
         ("headers", {"a b": "x"}, "headers.a b: is not the name of an HTTP header"),
         ("headers", {"a": "x\ny"}, "headers.a: a line break or control character cannot stand in a header"),
@@ -85,6 +98,7 @@ def problems_of(tmp_path: Path) -> Callable[[str], list[str]]:
         ("body/q", "{{ mesages }}", 'body.q: reads mesages, which is not there (did you mean "messages"?)'),
         ("body/q", "{{ question }}", "body.q: reads question, which is not there (these can be read: model, messages"),
         ("body/q", "{{ row }}", "body.q: reads row as a whole (name the column: row.question)"),
+        ("body/q", "{{ retrieval.docs }}", 'body.q: reads retrieval.docs, which is not there (did you mean "documents'),
         ("body/q", "{{ @ }}", "body.q: reads @, which is not there"),
         ("body/q", {"$mrge": "{{ params }}"}, 'body.q.$mrge: unknown instruction (did you mean "$merge"?)'),
         ("body/q", "{{ a..b }}", "body.q: not a JMESPath expression"),
@@ -209,6 +223,79 @@ def test_an_array_of_inputs_may_stand_anywhere(body: dict[str, Any], field: str)
     assert (made.takes_array, made.most_inputs, made.input_field) == (True, None, field)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("lst", {}, 'lst: unknown key (did you mean "list"?)'),
+        ("list", None, "list: expected a section with keys, found null"),
+        (
+            "list/path",
+            "/kb/{{ id }}",
+            "list.path: reads id, which is not there (these can be read: model, knowledge_base",
+        ),
+        ("list/path", "kb", "list.path: expected a path such as /v1/answers, without a query"),
+        (
+            "list/query",
+            {"token": "x"},
+            "list.query.token: the name of this parameter says that it carries a credential",
+        ),
+        (
+            "list/query",
+            {"a": "{{ curser }}"},
+            'list.query.a: reads curser, which is not there (did you mean "cursor"?)',
+        ),
+        ("list/query", {"a": "{{ cursor }}"}, 'list: missing key "next" (where an answer says what'),
+        ("list/next", "more", "list.next: no request asks for another page (e.g. query: {after:"),
+        ("list/items", "docs[", "list.items: not a JMESPath expression"),
+        ("list/method", "DELETE", 'list.method: expected GET or POST, found "DELETE"'),
+        ("list/first_page", -1, "list.first_page: expected 0 or more, found -1"),
+        ("list/body", [1], "list.body: with GET it becomes query parameters: expected a mapping"),
+        ("get/item", "{{ doc }}", "get.item: expected a JMESPath expression, found a template"),
+        ("add", {"path": "/a"}, "add: sends no content (file: NAME makes it a form"),
+        ("add/body", {"a": 1}, "add.body: stands beside file (a form's other values go under fields)"),
+        ("add/fields", {"a": "{{ text }}"}, "add.fields.a: reads text, which is not there"),
+        ("add/fields", {"api_key": "a"}, "add.fields.api_key: the name of this parameter says that it carries a cred"),
+        ("add/id", "{{ hash }}", "add.id: reads hash, which is not there"),
+        ("add", {"path": "/a", "body": "{{ text }}", "file_name": "x"}, "add.file_name: has no meaning without file"),
+        ("add/query", {"k": "sk-abcdefghijkl0123"}, "add.query.k: looks like a key"),
+        ("delete/body", ["{{ ids }}"], 'delete.body.0: reads ids, which is not there (did you mean "id"?)'),
+        ("delete/body", {"$mrge": 1}, "delete.body.$mrge: unknown instruction"),
+        ("index/path", "/{{ id }}", "index.path: reads id, which is not there"),
+        ("document", {"sha256": "h"}, 'document: missing key "id"'),
+        ("document/sha256", None, 'document: missing key "sha256", by which content is known again (where the server'),
+        ("document/states", {"a": "done"}, "document.states.a: expected completed, in_progress, failed or cancelled"),
+        ("knowledge_bases/list", None, "knowledge_bases.create: stands without list, which says what is there"),
+        ("knowledge_bases/name", "a b", "knowledge_bases.name: not a JMESPath expression"),
+        ("knowledge_bases/create/body", {"n": "{{ id }}"}, "knowledge_bases.create.body.n: reads id, which is not"),
+    ],
+)
+def test_a_wrong_key_of_documents_is_named_with_its_place_and_a_hint(key: str, value: Any, problem: str) -> None:
+    values = {**copy.deepcopy(SMALLEST), "documents": copy.deepcopy(DOCUMENTS)}
+    assert adapter_from_dict(values, "mine")["documents"]["list"]["method"] == "GET"
+    *above, last = key.split("/")
+    section: Any = values["documents"]
+    for part in above:
+        section = section[part]
+    section[last] = value
+    with pytest.raises(ConfigError) as caught:
+        adapter_from_dict(values, "mine")
+    whole = f"documents.{problem}"
+    assert [str(found)[: len(whole)] for found in caught.value.problems] == [whole]
+
+
+def test_knowledge_bases_that_no_request_names_are_refused() -> None:
+    documents = {"list": {"path": "/all"}, "document": {"id": "id"}, "knowledge_bases": {"list": {"path": "/kb"}}}
+    with pytest.raises(ConfigError, match=r"documents\.knowledge_bases: no request reads knowledge_base"):
+        adapter_from_dict({**SMALLEST, "documents": documents}, "mine")
+
+
+def test_a_digest_and_an_old_manifest_know_nothing_of_documents() -> None:
+    plain, more = adapter_from_dict(SMALLEST, "a"), adapter_from_dict({**SMALLEST, "documents": DOCUMENTS}, "a")
+    assert compile_adapter(plain).request_digest == compile_adapter(more).request_digest
+    kept = {name: value for name, value in plain.items() if name != "documents"}
+    assert adapter_from_dict(kept, "a") == plain
+
+
 def test_every_problem_comes_at_once_in_the_order_of_the_file(problems_of: Callable[[str], list[str]]) -> None:
     found = problems_of(
         "endpoints: [chat]\n"
@@ -220,6 +307,9 @@ def test_every_problem_comes_at_once_in_the_order_of_the_file(problems_of: Calla
         "reponse: {text: a}\n"
         "errors:\n"
         "  by_status: {418: teapot}\n"
+        "documents:\n"
+        "  list: {path: x}\n"
+        "  document: {idd: id}\n"
     )
     assert [one.split(": ", 2)[:2] for one in found] == [
         ["mine.yaml:1:1", 'missing key "response"'],
@@ -229,6 +319,9 @@ def test_every_problem_comes_at_once_in_the_order_of_the_file(problems_of: Calla
         ["mine.yaml:6:3", "body.$merg"],
         ["mine.yaml:7:1", "reponse"],
         ["mine.yaml:9:15", "errors.by_status.418"],
+        ["mine.yaml:11:10", "documents.list.path"],
+        ["mine.yaml:12:3", "documents.document"],
+        ["mine.yaml:12:14", "documents.document.idd"],
     ]
 
 
@@ -309,12 +402,13 @@ def test_the_json_schema_describes_every_key() -> None:
 
 def test_the_documented_examples_are_valid(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
-    examples = [block.split("```")[0] for block in page.split("```yaml")[1:]]
+    whole, embeddings, documents = (block.split("```")[0] for block in page.split("```yaml")[1:])
     found = []
-    for number, example in enumerate(examples):
+    for number, example in enumerate((whole + documents, embeddings)):
         path = tmp_path / f"example-{number}.yaml"
         path.write_text(example, encoding="utf-8")
-        made = compile_adapter(load_adapter(str(path)))
-        found.append((made.columns, made.takes_array))
-    assert found == [(("kb",), False), ((), True)]
+        found.append(load_adapter(str(path)))
+    assert found[0]["documents"]["document"]["sha256"] == "labels.checksum"
+    made = [compile_adapter(one) for one in found]
+    assert [(one.columns, one.takes_array) for one in made] == [(("language",), False), ((), True)]
     assert all(f"`{name}`" in page for name in shipped_adapters())

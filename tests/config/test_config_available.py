@@ -59,6 +59,7 @@ def test_what_does_not_exist_yet_is_named(
         {"model.adapter": "a.yaml"},
         {"model.adapter": "openai-completions", "request.endpoint": "completions"},
         {"request.retrieval": {"knowledge_base": "{{ kb }}", "documents": ["a"]}},
+        {"model.adapter": "a.yaml", "request.retrieval.documents": ["a"]},
         {"model.base_url": [{"url": "http://a"}]},
         {"model": {"embedded": "smollm2-135m"}},
         {"model.price": {"input_per_million": 1}},
@@ -73,11 +74,6 @@ def test_what_exists_is_not_named(
     changes: dict[str, Any], values: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     assert unavailable(config_from_dict(values(changes), tmp_path)) == []
-
-
-def test_retrieval_through_an_adapter_is_not_ignored(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    config = config_from_dict(values({"model.adapter": "a.yaml", "request.retrieval.documents": []}), tmp_path)
-    assert "request.retrieval" in [problem.where for problem in unavailable(config)]
 
 
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from runner.content import Document, KnowledgeBase, Tally, add_documents, find_files, plan_adding
+from runner.content import Document, Tally, add_documents, find_files, plan_adding
 from runner.content.local import FileChangedError, read_blocks
 from runner.errors import AuthError, BadRequestError, ConnectError, ServerError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from runner.content import LocalFile
-    from runner.content.api import Label
+    from runner.content.api import Source
     from runner.errors import RequestError
-    from runner.transport import Upload
 
 MIB = 1 << 20
 
@@ -36,59 +35,43 @@ def local(path: Path, content: bytes = b"text") -> LocalFile:
 
 
 class Server:
-    """A content API in memory. `errors` by name of file are raised by its upload; `attaching` is awaited before one."""
+    """What adding needs of a content API, in memory. `errors` by name of file are raised where it is added."""
 
     def __init__(self, errors: Mapping[str, RequestError] | None = None) -> None:
         self.errors = dict(errors or {})
-        self.attach_error: RequestError | None = None
-        self.attaching: anyio.Event | None = None
         self.files: dict[str, bytes] = {}
         self.attached: dict[str, Document] = {}
-        self.states: dict[str, list[str]] = {}
-
-    async def knowledge_bases(self) -> list[KnowledgeBase]:
-        return []
-
-    async def find(self, knowledge_base: str) -> KnowledgeBase | None:
-        return KnowledgeBase(knowledge_base)
-
-    async def create(self, name: str) -> KnowledgeBase:
-        return KnowledgeBase(name)
+        self.states_of: dict[str, list[str]] = {}
+        self.settled = 0
 
     async def documents(self, knowledge_base: str) -> list[Document]:  # noqa: ARG002 - there is one
         return list(self.attached.values())
 
-    async def document(self, knowledge_base: str, document: str) -> Document:  # noqa: ARG002 - there is one
-        found = self.attached[document]
-        states = self.states.get(found.name or "", [])
-        if states:
-            self.attached[document] = replace(found, status=states.pop(0))
-        return self.attached[document]
+    async def states(self, knowledge_base: str, documents: Sequence[str]) -> list[Document]:  # noqa: ARG002 - one base
+        for one in documents:
+            states = self.states_of.get(self.attached[one].name or "", [])
+            if states:
+                self.attached[one] = replace(self.attached[one], status=states.pop(0))
+        return [self.attached[one] for one in documents]
 
-    async def upload(self, upload: Upload) -> str:
-        if upload.file_name in self.errors:
-            raise self.errors[upload.file_name]
-        content = b"".join([block async for block in upload.blocks()])
-        assert len(content) == upload.size_bytes
+    async def add(self, knowledge_base: str, source: Source) -> Document:
+        label = source.label
+        if label.name in self.errors:
+            raise self.errors[label.name]
+        content = b"".join([block async for block in source.blocks()])
+        assert len(content) == label.size_bytes
         identity = f"f{len(self.files) + 1}"
         self.files[identity] = content
-        return identity
+        return await self.index_again(knowledge_base, identity, source)
 
-    async def attach(self, knowledge_base: str, file: str, label: Label) -> Document:  # noqa: ARG002 - there is one
-        if self.attaching is not None:
-            self.attaching.set()
-            await anyio.sleep_forever()
-        if self.attach_error is not None:
-            raise self.attach_error
-        status = self.states[label.name].pop(0) if self.states.get(label.name) else "completed"
-        self.attached[file] = Document(file, status, label.name, label.size_bytes, label.sha256)
-        return self.attached[file]
+    async def index_again(self, knowledge_base: str, document: str, source: Source) -> Document:  # noqa: ARG002 - one base
+        label = source.label
+        status = self.states_of[label.name].pop(0) if self.states_of.get(label.name) else "completed"
+        self.attached[document] = Document(document, status, label.name, label.size_bytes, label.sha256)
+        return self.attached[document]
 
-    async def detach(self, knowledge_base: str, document: str) -> bool:  # noqa: ARG002 - there is one
-        return self.attached.pop(document, None) is not None
-
-    async def discard(self, file: str) -> bool:
-        return self.files.pop(file, None) is not None
+    async def settle(self, knowledge_base: str) -> None:  # noqa: ARG002 - one base
+        self.settled += 1
 
 
 def add(server: Server, files: list[LocalFile], wait_s: float = 30) -> list[tuple[str, str, str | None]]:
@@ -181,31 +164,6 @@ def test_one_server_error_is_about_its_file_and_three_in_a_row_are_about_the_ser
         add(Server({f"{number}.txt": broken for number in range(20)}), files)
 
 
-def test_a_file_that_could_not_be_attached_is_taken_back(tmp_path: Path) -> None:
-    server = Server()
-    server.attach_error = BadRequestError("HTTP 400: too many files")
-    assert add(server, [local(tmp_path / "a.txt")]) == [("a.txt", "failed", "HTTP 400: too many files")]
-    assert server.files == {}
-
-
-def test_a_file_that_is_interrupted_before_it_is_attached_is_taken_back(tmp_path: Path) -> None:
-    server = Server()
-
-    async def main() -> None:
-        server.attaching = anyio.Event()
-        steps = plan_adding([local(tmp_path / "a.txt")], [])
-        async with anyio.create_task_group() as group:
-            group.start_soon(lambda: add_documents(server, "kb", steps, Tally(), wait_s=1))
-            await server.attaching.wait()
-            assert list(server.files) == ["f1"]
-            group.cancel_scope.cancel()
-
-    anyio.run(main)
-    assert server.files == {}
-    server.attaching = None
-    assert add(server, [local(tmp_path / "a.txt")]) == [("a.txt", "added", None)]
-
-
 @pytest.mark.parametrize(
     ("states", "wait_s", "result", "message"),
     [
@@ -220,17 +178,18 @@ def test_waiting_until_a_file_is_indexed(
     states: list[str], wait_s: float, result: str, message: str | None, tmp_path: Path
 ) -> None:
     server = Server()
-    server.states["a.txt"] = states
+    server.states_of["a.txt"] = states
     assert add(server, [local(tmp_path / "a.txt")], wait_s) == [("a.txt", result, message)]
 
 
 def test_a_document_that_failed_is_indexed_again_and_not_sent_again(tmp_path: Path) -> None:
     server = Server()
-    server.states["a.txt"] = ["failed"]
+    server.states_of["a.txt"] = ["failed"]
     file = local(tmp_path / "a.txt")
     assert add(server, [file])[0][1] == "failed"
     assert add(server, [file]) == [("a.txt", "added", None)]
     assert list(server.files) == ["f1"]
+    assert server.settled == 2
 
 
 # ---------------------------------------------------------------- files on disk

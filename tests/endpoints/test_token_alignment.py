@@ -149,3 +149,10 @@ def test_a_long_text_of_broken_characters_is_refused_and_not_searched_for_ever()
     text = "東" * 20_000
     with pytest.raises(MisalignedError, match="too many ways"):
         find_continuation(text, "京", Tokens(["\ufffd"] * 40_000, [None] * 40_000))
+
+
+def test_a_token_of_spaces_that_lost_its_first_is_no_sure_boundary() -> None:
+    """Either the spaces or what follows them lack one: the token at the boundary may belong to both sides."""
+    tokens = Tokens(texts=["<", "   ", "<"], data=[b"<", b"   ", b"<"])
+    with pytest.raises(MisalignedError):
+        find_continuation("<   ", " <", tokens)
