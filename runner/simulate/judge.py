@@ -116,13 +116,14 @@ class Judge:
 
     def change(self, options: SimulatorOptions) -> None:
         """Judge later requests by other options; the limits start afresh with full buckets."""
+        now = self._now()
         self._options = options
-        self._gate = Gate(options.limits)
+        self._gate = Gate(options.limits, now if self.rates.begun else None)
         self._faults = FaultPlan(options.faults, options.seed)
         self._notice = NOTICES[options.limits.notice]
         details = options.fault_details
         self._details = details if self._notice.asks_to_wait else replace(details, retry_headers={})
-        self.rates.set_limits(options.limits, self._now())
+        self.rates.set_limits(options.limits, now)
 
     def judge(self, envelope: Envelope, place: Place) -> Verdict:
         """Decide what one request gets."""

@@ -32,7 +32,10 @@ LIMITS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """From `at_s` seconds after the first request the limit `name` is `per_minute`."""
+    """From `at_s` seconds after the first request the limit `name` is `per_minute`.
+
+    In settings that are put in force in mid-run, the time counts from then.
+    """
 
     at_s: float
     name: str
@@ -124,13 +127,16 @@ class Admission:
 
 
 class Gate:
-    """The limits' state. All or nothing: a request that one limit refuses is charged by none."""
+    """The limits' state. All or nothing: a request that one limit refuses is charged by none.
 
-    def __init__(self, limits: Limits) -> None:
+    Changes count from `begun`, a time of the clock that `admit` is given, or from the first request.
+    """
+
+    def __init__(self, limits: Limits, begun: float | None = None) -> None:
         self._limits = limits
         self._meters = {name: _meter(name, value, limits) for name, value in limits.per_minute.items()}
         self._changes = sorted(limits.changes, key=lambda change: change.at_s)
-        self._begun: float | None = None
+        self._begun = begun
 
     def admit(self, charge: Charge, now: float) -> Admission:
         """Admit or refuse one request at `now` seconds of any steady clock."""

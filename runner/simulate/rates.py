@@ -45,6 +45,11 @@ class RateBook:
         self._seconds: defaultdict[int, Second] = defaultdict(Second)
         self._steps: defaultdict[str, list[Step]] = defaultdict(list)
 
+    @property
+    def begun(self) -> bool:
+        """A first request has come."""
+        return self._begun is not None
+
     def elapsed_s(self, now: float) -> float:
         """Return the seconds since the first request; asked for the first time, this is it."""
         if self._begun is None:

@@ -155,6 +155,19 @@ def test_change_takes_effect_at_once() -> None:
     assert court.ask().reply.status == 503
 
 
+def test_changes_of_limits_put_in_force_later_count_from_then() -> None:
+    court = Court()
+    court.ask()
+    court.now = 100.0
+    changes = (LimitChange(10, "requests", 60),)
+    court.judge.change(SimulatorOptions(limits=Limits(requests_per_minute=600, burst_s=1, changes=changes)))
+    court.now = 109.9
+    assert sum(court.ask().reply.status == 200 for _ in range(20)) == 10
+    court.now = 111.0
+    assert sum(court.ask().reply.status == 200 for _ in range(20)) == 1
+    assert court.judge.rates.span(100, 120)["limits"]["requests"]["permitted"] == pytest.approx(100 + 10)
+
+
 @pytest.mark.parametrize(
     "options",
     [
