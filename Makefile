@@ -47,10 +47,10 @@ rag: $(VENV)/.dev  ## Documents and retrieval against txtai, a real RAG server (
 kills: $(VENV)/.dev  ## The full kill test: 50 SIGKILLs over 20,000 rows.
 	EVALRUNNER_KILLS=50 EVALRUNNER_KILL_ROWS=20000 $(BIN)/pytest tests/kill --timeout 1800
 
-bench: $(VENV)/.dev  ## Benchmarks against bare loops in the same run (needs nginx).
+bench: $(VENV)/.dev  ## Benchmarks against peers in the same run (needs nginx).
 	$(BIN)/python benchmarks/run.py
 
-bench-full: $(VENV)/.dev  ## The same with 1,000,000 rows; takes about an hour.
+bench-full: $(VENV)/.dev  ## The same with 1,000,000 rows and more cases; takes about two hours.
 	$(BIN)/python benchmarks/run.py --full
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended.

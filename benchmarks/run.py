@@ -15,7 +15,15 @@ from support.results import HEADERS
 from support.static_server import find_nginx
 
 _HERE = Path(__file__).parent
-_BENCHMARKS = ("request_cost.py", "embedding_packing.py", "memory.py", "resume_time.py", "journal_rate.py")
+_BENCHMARKS = (
+    "request_cost.py",
+    "embedding_packing.py",
+    "memory.py",
+    "resume_time.py",
+    "journal_rate.py",
+    "request_rate.py",
+    "crowded_server.py",
+)
 
 
 def main() -> None:

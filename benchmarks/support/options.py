@@ -21,11 +21,19 @@ class Size(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. `cache` is on the disk that is measured; all files go below it."""
+    """What the command line says. `cache` is on the disk that is measured; all files go below it.
+
+    `only` is a part of the names of cases; without it, all that belong to the size are measured.
+    """
 
     size: Size
     as_json: bool
     cache: Path
+    only: str | None = None
+
+    def wants(self, name: str, *, usual: bool) -> bool:
+        """Say whether a case is measured: if it was asked for, or belongs to the size; only `--full` has all."""
+        return self.only in name if self.only else usual or self.size is Size.FULL
 
     def scratch(self) -> tempfile.TemporaryDirectory[str]:
         """Return a new folder that is removed at the end."""
@@ -33,8 +41,8 @@ class Options:
         return tempfile.TemporaryDirectory(prefix="run-", dir=self.cache)
 
 
-def read_options(description: str) -> Options:
-    """Read the process's arguments; exits with code 2 for wrong ones."""
+def read_options(description: str, *, cases: bool = False) -> Options:
+    """Read the process's arguments; exits with code 2 for wrong ones. With `cases`, single ones can be asked for."""
     parser = argparse.ArgumentParser(description=description)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--small", dest="size", action="store_const", const=Size.SMALL, help="few rows: does it work?")
@@ -43,5 +51,8 @@ def read_options(description: str) -> Options:
     parser.add_argument(
         "--cache", type=Path, default=CACHE, help="folder to work in and to keep built runs in (default: %(default)s)"
     )
+    if cases:
+        parser.add_argument("--only", help="measure the cases, of all sizes, whose name contains this")
     parsed = parser.parse_args()
-    return Options(parsed.size or Size.DEFAULT, parsed.as_json, parsed.cache.resolve())
+    only = parsed.only if cases else None
+    return Options(parsed.size or Size.DEFAULT, parsed.as_json, parsed.cache.resolve(), only)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 MODEL = "static"
 IN_FLIGHT = 64
 PARAMS: dict[str, Any] = {"temperature": 0, "max_completion_tokens": 256}
+RATE_PARAMS: dict[str, Any] = {"temperature": 0, "max_completion_tokens": 64}
 LOGPROB_PARAMS: dict[str, Any] = {**PARAMS, "logprobs": True, "top_logprobs": 5}
 
 # With its number a question has about 300 characters.
@@ -30,10 +32,28 @@ def write_rows(path: Path, rows: int, first: int = 0) -> None:
             file.write(json.dumps(row) + "\n")
 
 
+def write_prompts(path: Path, rows: int, least: int, most: int) -> None:
+    """Write rows whose prompts have `least` to `most` of the simulator's tokens, short ones as likely as long ones."""
+    chance = random.Random(1)  # noqa: S311 - the same prompts in every run
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(rows):
+            # Four characters are a token, and a message is four tokens more.
+            characters = round(least * (most / least) ** chance.random()) * 4 - 16
+            question = f"{number} {_QUESTION * (characters // len(_QUESTION) + 1)}"[:characters]
+            file.write(json.dumps({"id": f"row-{number}", "question": question, "answer": ""}) + "\n")
+
+
 def write_config(path: Path, dataset: Path, base_url: str, params: dict[str, Any]) -> None:
     """Write the config of a run over `dataset` (JSON is YAML)."""
     request = {"endpoint": "chat", "messages": [{"role": "user", "content": "{{ question }}"}], "params": params}
     _write_config(path, dataset, base_url, request, {"max_in_flight": IN_FLIGHT})
+
+
+def write_rate_config(path: Path, dataset: Path, base_url: str, limits: dict[str, Any]) -> None:
+    """Write the config of a run over `dataset` that is about `limits`."""
+    messages = [{"role": "user", "content": "{{ question }}"}]
+    request = {"endpoint": "chat", "messages": messages, "params": RATE_PARAMS}
+    _write_config(path, dataset, base_url, request, limits)
 
 
 def write_embedding_config(path: Path, dataset: Path, base_url: str, batch_size: int | str) -> None:

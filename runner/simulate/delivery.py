@@ -35,9 +35,11 @@ class Shipment:
 
 async def deliver(shipment: Shipment, manner: str | None) -> web.StreamResponse:
     """Send the reply in the manner of `DELIVERIES`, or simply whole. Raises ConnectionError if the client has gone."""
-    if manner is None:
-        return await (_stream(shipment) if shipment.reply.events else _whole(shipment))
-    return await MANNERS[manner](shipment)
+    return await (_as_it_is(shipment) if manner is None else MANNERS[manner](shipment))
+
+
+async def _as_it_is(shipment: Shipment) -> web.StreamResponse:
+    return await (_stream(shipment) if shipment.reply.events else _whole(shipment))
 
 
 async def _whole(shipment: Shipment) -> web.StreamResponse:
@@ -86,6 +88,12 @@ async def _cut_chunked(shipment: Shipment) -> web.StreamResponse:
 async def _hang(_shipment: Shipment) -> web.StreamResponse:
     never: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
     return await never
+
+
+async def _stall(shipment: Shipment) -> web.StreamResponse:
+    """Answer as if nothing was, but late."""
+    await asyncio.sleep(shipment.details.stall_s)
+    return await _as_it_is(shipment)
 
 
 async def _drip(shipment: Shipment) -> web.StreamResponse:
@@ -181,6 +189,7 @@ MANNERS: Mapping[str, Callable[[Shipment], Awaitable[web.StreamResponse]]] = Map
         "cut": _cut,
         "cut_chunked": _cut_chunked,
         "hang": _hang,
+        "stall": _stall,
         "drip": _drip,
         "keepalive_close": _keepalive_close,
         "idle_close": _idle_close,

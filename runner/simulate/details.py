@@ -16,7 +16,7 @@ class FaultDetails:
     """`retry_headers` go out with 429, 503 and 529; the redirects lead to `redirect_url`.
 
     `huge` sends `huge_bytes` of text, `gzip_bomb` a body that unpacks to `bomb_bytes` (about a thousandth on the wire),
-    `drip` sends `drip_bytes` and then waits `drip_interval_s`, again and again.
+    `drip` sends `drip_bytes` and then waits `drip_interval_s`, again and again; `stall` says nothing for `stall_s`.
     """
 
     retry_headers: Mapping[str, str] = field(default_factory=lambda: {"Retry-After": "1"})
@@ -25,3 +25,4 @@ class FaultDetails:
     bomb_bytes: int = 64 * _MIB
     drip_bytes: int = 16
     drip_interval_s: float = 0.5
+    stall_s: float = 20.0

@@ -1,8 +1,8 @@
 """Owns what a request gets: every decision, in one place and in order.
 
-Key, parameters, shape of the request, model, context, quota, limits, fault, answer. It awaits nothing and sends
+Key, parameters, shape of the request, model, context, quota, crowd, limits, fault, answer. It awaits nothing and sends
 nothing; it remembers the limits' state, how many answers it granted (the quota's measure, a fault on the wire
-notwithstanding), and how often a counted marker was met.
+notwithstanding), and how often a counted marker was met. What the limits do goes into the books of `rates`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ import orjson
 from runner.errors import UsageError
 from runner.simulate.answers import Stamp, build_joint_answer
 from runner.simulate.dialects import refuse_parameter, without_ignored
+from runner.simulate.failures import FAILURES, failure_reply
 from runner.simulate.faults import ANSWERLESS, DELIVERIES, FaultPlan, read_marker, shape
 from runner.simulate.forms import ask_chat
 from runner.simulate.latency import Load, latency_parts_s
 from runner.simulate.ledger import Tokens
-from runner.simulate.limits import Gate
+from runner.simulate.limits import Charge, Gate
+from runner.simulate.notices import NOTICES, Told
 from runner.simulate.prompts import InvalidRequestError, raw_digest, request_digest
+from runner.simulate.quota import Quota
+from runner.simulate.rates import RateBook
 from runner.simulate.replies import (
     ErrorBody,
     body_too_large,
@@ -95,21 +99,31 @@ def open_envelope(raw: bytes, key: str | None, read: Reader = ask_chat) -> Envel
 
 
 class Judge:
-    """Decides. `now` is a steady clock in seconds, `today` the seconds since the epoch."""
+    """Decides. `now` is a steady clock in seconds, `today` the seconds since the epoch, `rates` the limits' books."""
 
-    def __init__(self, options: SimulatorOptions, now: Callable[[], float], today: Callable[[], float]) -> None:
-        self._options = options
+    def __init__(
+        self,
+        options: SimulatorOptions,
+        now: Callable[[], float],
+        today: Callable[[], float],
+        rates: RateBook | None = None,
+    ) -> None:
         self._now = now
         self._today = today
-        self._gate = Gate(options.limits)
-        self._faults = FaultPlan(options.faults, options.seed)
-        self._granted = 0
+        self._quota = Quota()
+        self.rates = rates or RateBook()
+        self.change(options)
 
     def change(self, options: SimulatorOptions) -> None:
         """Judge later requests by other options; the limits start afresh with full buckets."""
+        now = self._now()
         self._options = options
-        self._gate = Gate(options.limits)
+        self._gate = Gate(options.limits, now if self.rates.begun else None)
         self._faults = FaultPlan(options.faults, options.seed)
+        self._notice = NOTICES[options.limits.notice]
+        details = options.fault_details
+        self._details = details if self._notice.asks_to_wait else replace(details, retry_headers={})
+        self.rates.set_limits(options.limits, now)
 
     def judge(self, envelope: Envelope, place: Place) -> Verdict:
         """Decide what one request gets."""
@@ -138,7 +152,11 @@ class Judge:
             return Verdict(error_reply(400, error.body))
         except UsageError as error:
             return Verdict(error_reply(400, ErrorBody(f"{error.message} {error.hint}", code="unknown_fault")))
-        refusal = self._refuse(asked.whole) or self._refuse_pack(asked, len(envelope.raw))
+        refusal = (
+            self._refuse(asked.whole)
+            or self._refuse_pack(asked, len(envelope.raw))
+            or self._refuse_crowd(place.in_flight)
+        )
         return Verdict(refusal) if refusal else self._admit(asked, place, marker)
 
     def _refuse(self, request: ChatRequest) -> Reply | None:
@@ -148,9 +166,13 @@ class Judge:
         completion = request.max_tokens or 0
         if context is not None and request.prompt_tokens + completion > context:
             return context_length_exceeded(context, request.prompt_tokens, completion)
-        if self._options.quota_after is not None and self._granted >= self._options.quota_after:
-            return quota_exhausted()
+        if self._quota.is_empty(self._options.quota_after, self._options.quota_back_s, self._now()):
+            return quota_exhausted() if self._options.quota_error == "quota" else FAILURES["402"]
         return None
+
+    def _refuse_crowd(self, in_flight: int) -> Reply | None:
+        most = self._options.latency.refuse_above
+        return None if most is None or in_flight <= most else failure_reply(self._notice.overload, self._details)
 
     def _refuse_pack(self, asked: Asked, size_bytes: int) -> Reply | None:
         vectors, style = asked.vectors, self._options.vectors
@@ -167,15 +189,17 @@ class Judge:
         return None
 
     def _admit(self, asked: Asked, place: Place, marker: Marker | None) -> Verdict:
-        request = asked.whole
-        longest = request.max_tokens or _UNSTATED_MAX_TOKENS
-        admission = self._gate.admit(request.model, request.prompt_tokens + request.n * longest, self._now())
-        if admission.admitted:
-            verdict = self._answer(asked, place, self._faults.choose(place.number, request.digest, marker))
+        request, now = asked.whole, self._now()
+        charge = Charge(request.prompt_tokens, request.n * (request.max_tokens or _UNSTATED_MAX_TOKENS))
+        admission = self._gate.admit(charge, now)
+        self.rates.note(charge, admission, now)
+        told = Told(admission.standings, admission.refusal, request.model, self._today())
+        if admission.refusal is None:
+            elapsed_s = self.rates.elapsed_s(now)
+            verdict = self._answer(asked, place, self._faults.choose(place.number, request.digest, marker, elapsed_s))
         else:
-            error = ErrorBody(admission.message, type=admission.limit_name, code="rate_limit_exceeded")
-            verdict = Verdict(error_reply(429, error))
-        headers = {**verdict.reply.headers, **admission.headers}
+            verdict = Verdict(self._notice.refuse(told, admission.refusal))
+        headers = {**verdict.reply.headers, **self._notice.headers(told)}
         return replace(verdict, reply=replace(verdict.reply, headers=headers))
 
     def _answer(self, asked: Asked, place: Place, fault: str | None) -> Verdict:
@@ -185,12 +209,12 @@ class Judge:
         if vectors is not None:
             usage["completion_tokens"] = 0
             dress = partial(dress_vectors, vectors, self._options.vectors, fault)
-        reply = shape(fault, answer, self._options.fault_details, dress)
+        reply = shape(fault, answer, self._details, dress)
         if request.stream and reply.status == HTTPStatus.OK and fault not in SPOILS:
-            reply = stream_reply(reply, fault, self._options.fault_details, include_usage=request.include_usage)
+            reply = stream_reply(reply, fault, self._details, include_usage=request.include_usage)
         if reply.status != HTTPStatus.OK or fault in ANSWERLESS or (reply.events and fault in STREAM_ANSWERLESS):
             return Verdict(reply, fault=fault)
-        self._granted += 1
+        self._quota.granted += 1
         tokens = Tokens(usage["prompt_tokens"], usage["completion_tokens"])
         load = Load(place.number, tokens.completion, place.in_flight)
         first_s, rest_s = latency_parts_s(self._options.latency, self._options.seed, load)

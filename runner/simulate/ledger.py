@@ -3,21 +3,23 @@
 `<path>` gets a line with the request's digest for every 200 that carries an answer, `<path>.arrivals` one for every
 request. Lines are appended with O_APPEND and outlive the server's own death. An answer's line is written right before
 its last byte goes out: every answer that a client has whole is in the file, and the file may name a few whose client
-died before they came. A byte is out when the transport has it.
+died before they came. A byte is out when the transport has it. `rates` are the books of the limits.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from array import array
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from runner.errors import CannotCreateError, StorageError
+from runner.simulate.rates import RateBook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -62,9 +64,13 @@ class Statistics:
 
 
 class Ledger:
-    """The record of all requests, 36 bytes each. Raises CannotCreateError if its files cannot be opened."""
+    """The record of all requests, 36 bytes each, and the books of the limits, by the clock `now`.
 
-    def __init__(self, path: Path | None) -> None:
+    Raises CannotCreateError if its files cannot be opened.
+    """
+
+    def __init__(self, path: Path | None, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._answers = _open(path) if path is not None else None
         self._arrivals = _open(path.with_name(f"{path.name}.arrivals")) if path is not None else None
         self._digests = bytearray()
@@ -77,6 +83,7 @@ class Ledger:
         self._tokens = Tokens(0, 0)
         self._max_in_flight = 0
         self.in_flight = 0
+        self.rates = RateBook()
 
     def arrive(self, digest: str) -> Arrival:
         """Record a request; what is returned is entered as a context while the request is in flight."""
@@ -145,6 +152,7 @@ class Ledger:
             return
         self._progress[number - 1] = _ANSWERED
         self._answered += 1
+        self.rates.note_answer(tokens.completion, self._now())
         self._tokens = Tokens(self._tokens.prompt + tokens.prompt, self._tokens.completion + tokens.completion)
 
 

@@ -1,158 +1,207 @@
-"""Owns rate limits: requests and tokens a minute, who is admitted, and the headers that tell a client of it.
+"""Owns rate limits: what a server permits, when that changes, and who is admitted.
 
-Each limit is a token bucket kept as one time, the moment it will be full again (GCRA). A request is charged when it is
-admitted, with its prompt and the longest answer it asks for, and nothing is given back: OpenAI estimates so up front.
-Header names, Go durations and texts follow OpenAI; `remaining` is what the bucket holds now, `reset` the time until it
-is full again (not the wait that is needed).
+A request is charged when it is admitted, with its prompt and the longest answer it asks for, and nothing is given back:
+OpenAI estimates so up front. How a client is told of its limits is `notices`' part.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-_ROUNDING = 1e-6
-_SECOND_MS = 1000
-_MINUTE_MS = 60_000
+from runner.errors import UsageError
+from runner.simulate.meters import Bucket, Window
+from runner.simulate.times import seconds_from_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.simulate.meters import Meter
+
+# In the order in which servers name them in headers.
+LIMITS: Mapping[str, str] = MappingProxyType(
+    {
+        "requests": "requests_per_minute",
+        "tokens": "tokens_per_minute",
+        "input_tokens": "input_tokens_per_minute",
+        "output_tokens": "output_tokens_per_minute",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """From `at_s` seconds after the first request the limit `name` is `per_minute`.
+
+    In settings that are put in force in mid-run, the time counts from then.
+    """
+
+    at_s: float
+    name: str
+    per_minute: float
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the server permits; None is no limit.
 
-    `burst_s` is how many seconds' worth may come at once (servers enforce a minute's limit over 1 to 60 s). With
-    `charge_refused` a refused request uses up request capacity too, as OpenAI's does. `send_headers` false hides
-    everything but the status: no x-ratelimit headers, no Retry-After.
+    Each limit is a bucket that holds `burst_s` seconds' worth (servers enforce a minute's limit over 1 to 60 s), unless
+    requests or tokens are counted in fixed windows of so many seconds. With `charge_refused` a refused request uses up
+    request capacity too, as OpenAI's does. `notice` says in whose way clients are told: one of `notices.NOTICES`.
     """
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
     burst_s: float = 10.0
+    request_window_s: float | None = None
+    token_window_s: float | None = None
     charge_refused: bool = False
-    send_headers: bool = True
+    notice: str = "openai"
+    changes: tuple[LimitChange, ...] = ()
+
+    @property
+    def per_minute(self) -> dict[str, float]:
+        """The limits there are at the start, by name."""
+        found: dict[str, float | None] = {name: getattr(self, key) for name, key in LIMITS.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a request may cost: its prompt's tokens, and those of the longest answer it asks for."""
+
+    input_tokens: int
+    output_tokens: int
+
+    def of(self, name: str) -> int:
+        """Return what the limit `name` charges."""
+        match name:
+            case "requests":
+                return 1
+            case "tokens":
+                return self.input_tokens + self.output_tokens
+            case "input_tokens":
+                return self.input_tokens
+            case _:
+                return self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a limit stands: what it holds now (not below 0), and the seconds until it is whole again."""
+
+    name: str
+    per_minute: float
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request may not pass: the limit's name, what is used of a minute's, what was asked for.
+
+    `retry_after_s` is the wait after which it would pass, None if it never will.
+    """
+
+    name: str
+    per_minute: float
+    used: float
+    cost: float
+    retry_after_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Whether a request may pass, and the headers to send with whatever it gets.
+    """Whether a request may pass, and how the limits stand then."""
 
-    Of a refused one `limit_name` names the limit, `message` is the text, and `retry_after_s` the wait after which it
-    would pass, or None if it never will.
-    """
+    refusal: Refusal | None = None
+    standings: tuple[Standing, ...] = field(default=())
 
-    admitted: bool
-    headers: dict[str, str] = field(default_factory=dict)
-    limit_name: str = ""
-    message: str = ""
-    retry_after_s: float | None = None
-
-
-@dataclass(slots=True)
-class Bucket:
-    """One limit. Holds at most `capacity`, refills evenly at `per_minute`; full at the time `full_at` (seconds)."""
-
-    name: str
-    per_minute: float
-    capacity: float
-    full_at: float = -math.inf
-
-    def level(self, now: float) -> float:
-        """Return what the bucket holds; below 0 it is in debt."""
-        return self.capacity - self.reset_s(now) * self.per_minute / 60
-
-    def reset_s(self, now: float) -> float:
-        """Return the seconds until it is full."""
-        return max(0.0, self.full_at - now)
-
-    def wait_s(self, cost: float, now: float) -> float:
-        """Return the seconds until `cost` fits; more than the bucket holds waits for a full one and leaves a debt."""
-        missing = min(cost, self.capacity) - self.level(now)
-        return 0.0 if missing <= _ROUNDING else missing * 60 / self.per_minute
-
-    def take(self, cost: float, now: float) -> None:
-        """Charge `cost`."""
-        self.full_at = max(self.full_at, now) + cost * 60 / self.per_minute
+    @property
+    def admitted(self) -> bool:
+        """It may pass."""
+        return self.refusal is None
 
 
 class Gate:
-    """The limits' state. All or nothing: a request that one limit refuses is charged by neither."""
+    """The limits' state. All or nothing: a request that one limit refuses is charged by none.
 
-    def __init__(self, limits: Limits) -> None:
+    Changes count from `begun`, a time of the clock that `admit` is given, or from the first request.
+    """
+
+    def __init__(self, limits: Limits, begun: float | None = None) -> None:
         self._limits = limits
-        self._requests = _bucket("requests", limits.requests_per_minute, limits.burst_s)
-        self._tokens = _bucket("tokens", limits.tokens_per_minute, limits.burst_s)
+        self._meters = {name: _meter(name, value, limits) for name, value in limits.per_minute.items()}
+        self._changes = sorted(limits.changes, key=lambda change: change.at_s)
+        self._begun = begun
 
-    def admit(self, model: str, tokens: int, now: float) -> Admission:
-        """Admit or refuse one request that may use `tokens` tokens, at `now` seconds of any steady clock."""
-        costs = [(bucket, cost) for bucket, cost in ((self._requests, 1), (self._tokens, tokens)) if bucket is not None]
-        waits = [(bucket.wait_s(cost, now), bucket, cost) for bucket, cost in costs]
-        if self._tokens is not None and tokens > self._tokens.per_minute:
+    def admit(self, charge: Charge, now: float) -> Admission:
+        """Admit or refuse one request at `now` seconds of any steady clock."""
+        if self._changes:
+            self._change(now)
+        refusal = self._refuse(charge, now)
+        if refusal is None:
+            for meter in self._meters.values():
+                meter.take(charge.of(meter.name), now)
+        elif self._limits.charge_refused:
             self._charge_refused(now)
-            return self._never(model, self._tokens, tokens, now)
-        if refused := [wait for wait in waits if wait[0] > 0]:
-            self._charge_refused(now)
-            return self._later(model, max(refused, key=lambda wait: wait[0]), now)
-        for bucket, cost in costs:
-            bucket.take(cost, now)
-        return Admission(admitted=True, headers=self._headers(now))
+        return Admission(refusal, tuple(_standing(meter, now) for meter in self._meters.values()))
 
-    def _never(self, model: str, bucket: Bucket, cost: float, now: float) -> Admission:
-        message = (
-            f"Request too large for {model} in organization org-simulated on {_label(bucket)}: "
-            f"Limit {bucket.per_minute:.0f}, Requested {cost:.0f}. "
-            "The input or output tokens must be reduced in order to run successfully."
-        )
-        return Admission(admitted=False, headers=self._headers(now), limit_name=bucket.name, message=message)
-
-    def _later(self, model: str, slowest: tuple[float, Bucket, float], now: float) -> Admission:
-        wait_s, bucket, cost = slowest
-        used = max(0.0, bucket.per_minute - bucket.level(now))
-        message = (
-            f"Rate limit reached for {model} in organization org-simulated on {_label(bucket)}: "
-            f"Limit {bucket.per_minute:.0f}, Used {used:.0f}, Requested {cost:.0f}. "
-            f"Please try again in {go_duration(wait_s)}."
-        )
-        headers = self._headers(now)
-        if self._limits.send_headers:
-            headers["Retry-After"] = str(math.ceil(wait_s))
-            headers["retry-after-ms"] = str(math.ceil(wait_s * _SECOND_MS))
-        return Admission(admitted=False, headers=headers, limit_name=bucket.name, message=message, retry_after_s=wait_s)
+    def _refuse(self, charge: Charge, now: float) -> Refusal | None:
+        slowest: Refusal | None = None
+        longest_s = 0.0
+        for meter in self._meters.values():
+            cost = charge.of(meter.name)
+            if meter.name != "requests" and cost > meter.per_minute:
+                return _refusal(meter, cost, now, None)
+            wait_s = meter.wait_s(cost, now)
+            if wait_s > longest_s:
+                slowest, longest_s = _refusal(meter, cost, now, wait_s), wait_s
+        return slowest
 
     def _charge_refused(self, now: float) -> None:
         # Down to empty and no further: who keeps asking is kept out, but never for longer than one refill.
-        bucket = self._requests
-        if self._limits.charge_refused and bucket is not None and bucket.level(now) > 0:
-            bucket.take(min(1.0, bucket.level(now)), now)
+        meter = self._meters.get("requests")
+        if meter is not None and meter.level(now) > 0:
+            meter.take(min(1.0, meter.level(now)), now)
 
-    def _headers(self, now: float) -> dict[str, str]:
-        headers = {}
-        if self._limits.send_headers:
-            for bucket in (self._requests, self._tokens):
-                if bucket is not None:
-                    headers[f"x-ratelimit-limit-{bucket.name}"] = f"{bucket.per_minute:.0f}"
-                    headers[f"x-ratelimit-remaining-{bucket.name}"] = str(max(0, int(bucket.level(now) + _ROUNDING)))
-                    headers[f"x-ratelimit-reset-{bucket.name}"] = go_duration(bucket.reset_s(now))
-        return headers
-
-
-def go_duration(seconds: float) -> str:
-    """Return a duration as Go prints it, to the millisecond: `0s`, `12ms`, `1.5s`, `6m0s`, `1h0m0s`."""
-    milliseconds = math.ceil(seconds * _SECOND_MS - _ROUNDING)
-    if milliseconds <= 0:
-        return "0s"
-    if milliseconds < _SECOND_MS:
-        return f"{milliseconds}ms"
-    minutes, rest = divmod(milliseconds, _MINUTE_MS)
-    hours, minutes = divmod(minutes, 60)
-    head = f"{hours}h{minutes}m" if hours else (f"{minutes}m" if minutes else "")
-    return f"{head}{rest / _SECOND_MS:g}s"
+    def _change(self, now: float) -> None:
+        self._begun = now if self._begun is None else self._begun
+        while self._changes and now >= self._begun + self._changes[0].at_s:
+            change = self._changes.pop(0)
+            if meter := self._meters.get(change.name):
+                meter.change(change.per_minute, now)
+            else:
+                self._meters[change.name] = _meter(change.name, change.per_minute, self._limits)
 
 
-def _bucket(name: str, per_minute: float | None, burst_s: float) -> Bucket | None:
-    if per_minute is None:
-        return None
-    return Bucket(name, per_minute, capacity=max(1.0, per_minute * burst_s / 60))
+def change_from_text(text: str) -> LimitChange:
+    """Read `30s:requests_per_minute=3000`. Raises UsageError."""
+    at, _, what = text.partition(":")
+    key, _, value = what.partition("=")
+    names = {key: name for name, key in LIMITS.items()}
+    try:
+        change = LimitChange(seconds_from_text(at), names[key], float(value))
+    except (KeyError, ValueError):
+        raise UsageError(
+            f"{text!r} is no change of a limit.",
+            hint=f"for example 30s:requests_per_minute=3000; limits: {', '.join(names)}",
+        ) from None
+    return change
 
 
-def _label(bucket: Bucket) -> str:
-    return {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}[bucket.name]
+def _meter(name: str, per_minute: float, limits: Limits) -> Meter:
+    window_s = limits.request_window_s if name == "requests" else limits.token_window_s
+    return Bucket(name, per_minute, limits.burst_s) if window_s is None else Window(name, per_minute, window_s)
+
+
+def _standing(meter: Meter, now: float) -> Standing:
+    return Standing(meter.name, meter.per_minute, max(0, int(meter.level(now) + 1e-6)), meter.reset_s(now))
+
+
+def _refusal(meter: Meter, cost: float, now: float, wait_s: float | None) -> Refusal:
+    used = min(meter.per_minute, max(0.0, meter.capacity - meter.level(now)))
+    return Refusal(meter.name, meter.per_minute, used, cost, wait_s)

@@ -12,7 +12,8 @@ from runner.simulate.details import FaultDetails
 from runner.simulate.dialects import Unsupported, check_dialect
 from runner.simulate.faults import FaultRules, check_rules
 from runner.simulate.latency import Latency, check_distribution
-from runner.simulate.limits import Limits
+from runner.simulate.limits import LIMITS, Limits
+from runner.simulate.notices import check_notice
 from runner.simulate.vectors import VectorStyle
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from runner.simulate.scoring import LanguageModel
 
 KeyEcho: TypeAlias = Literal["none", "masked", "full"]
+QuotaError: TypeAlias = Literal["quota", "credit"]
 _MAX_PORT = 65_535
 
 
@@ -44,6 +46,8 @@ class SimulatorOptions:
     max_body_bytes: int = 64 << 20
     keepalive_s: float = 75.0
     quota_after: int | None = None
+    quota_error: QuotaError = "quota"
+    quota_back_s: float | None = None
     seed: int = 0
     answers: AnswerStyle = field(default_factory=AnswerStyle)
     vectors: VectorStyle = field(default_factory=VectorStyle)
@@ -61,6 +65,7 @@ class SimulatorOptions:
         _check_server(self)
         check_rules(self.faults)
         check_dialect(self.unsupported)
+        check_notice(self.limits.notice)
         check_distribution(self.latency.first_token)
         check_distribution(self.latency.per_token)
         for name, value in _positive(self):
@@ -75,6 +80,8 @@ def _check_server(options: SimulatorOptions) -> None:
         raise UsageError(f"The prefix {options.prefix!r} must begin with a slash and not end with one.")
     if options.quota_after is not None and options.quota_after < 0:
         raise UsageError(f"quota_after counts answers, it cannot be {options.quota_after}.")
+    if options.quota_error not in {"quota", "credit"}:
+        raise UsageError(f"quota_error is quota or credit, not {options.quota_error!r}.")
     if options.echo_key not in {"none", "masked", "full"}:
         raise UsageError(f"echo_key is none, masked or full, not {options.echo_key!r}.")
     if options.answers.sigma < 0:
@@ -88,10 +95,14 @@ def _positive(options: SimulatorOptions) -> tuple[tuple[str, float | None], ...]
         ("keepalive_s", options.keepalive_s),
         ("answers.completion_tokens", options.answers.completion_tokens),
         ("answers.median_tokens", options.answers.median_tokens),
+        ("quota_back_s", options.quota_back_s),
         ("latency.slow_above", options.latency.slow_above),
-        ("limits.requests_per_minute", options.limits.requests_per_minute),
-        ("limits.tokens_per_minute", options.limits.tokens_per_minute),
+        ("latency.refuse_above", options.latency.refuse_above),
+        *((f"limits.{key}", getattr(options.limits, key)) for key in LIMITS.values()),
+        *((f"limits.changes.{change.name}", change.per_minute) for change in options.limits.changes),
         ("limits.burst_s", options.limits.burst_s),
+        ("limits.request_window_s", options.limits.request_window_s),
+        ("limits.token_window_s", options.limits.token_window_s),
         ("fault_details.drip_bytes", options.fault_details.drip_bytes),
         ("vectors.dimensions", options.vectors.dimensions),
         ("vectors.most_inputs", options.vectors.most_inputs),

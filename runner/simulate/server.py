@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from aiohttp import web
 
 from runner.errors import UsageError
+from runner.simulate.books import BOOKS
 from runner.simulate.contentpaths import answer_content, is_content_path
 from runner.simulate.contentstore import Content
 from runner.simulate.delivery import Shipment, deliver
@@ -51,9 +52,9 @@ async def open_simulator(
 
     Leaving closes every connection at once, hanging requests included.
     """
-    ledger = Ledger(options.ledger_path)
+    ledger = Ledger(options.ledger_path, now)
     try:
-        simulator = Simulator(options, ledger, Judge(options, now, time.time))
+        simulator = Simulator(options, ledger, Judge(options, now, time.time, ledger.rates))
         await simulator.listen()
         try:
             yield simulator
@@ -156,8 +157,8 @@ class Simulator:
     def _reply(self, request: web.BaseRequest, path: str) -> Reply:
         if request.path == "/healthz":
             return json_reply(200, {"status": "ok"})
-        if request.path == "/_ledger":
-            return json_reply(200, _json_totals(self.statistics()))
+        if request.path in BOOKS:
+            return BOOKS[request.path](self.ledger, request.query)
         if path not in _METHODS:
             return unknown_url(request.method, request.path)
         if request.method != _METHODS[path]:
@@ -207,8 +208,3 @@ def _key(request: web.BaseRequest) -> str | None:
 
 def _plain(reply: Reply) -> web.Response:
     return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
-
-
-def _json_totals(statistics: Statistics) -> dict[str, Any]:
-    totals = asdict(statistics)
-    return {**totals, "by_status": {str(status): count for status, count in statistics.by_status.items()}}

@@ -128,6 +128,7 @@ ENDINGS: Mapping[str, Ending] = {
     "huge": Ending(text=lambda _: _HUGE),
     "gzip_bomb": Ending(),
     "drip": Ending(),
+    "stall": Ending(),
     "keepalive_close": Ending(),
     "idle_close": Ending(),
 }

@@ -20,8 +20,10 @@ from runner.simulate.faults import (
     KINDS,
     FaultPlan,
     FaultRules,
+    FaultSpan,
     Marker,
     check_rules,
+    fault_span_from_text,
     read_marker,
     shape,
 )
@@ -278,3 +280,15 @@ def test_the_bomb_unpacks_to_megabytes_before_a_valid_answer() -> None:
     assert len(unpacked) > 3_000_000
     assert tolerant(Reply(200, unpacked)) == answer()
     assert found.body == reply("gzip_bomb").body
+
+
+def test_spans_are_read() -> None:
+    assert fault_span_from_text("60s-2m:503=0.5") == FaultSpan(60, 120, {"503": 0.5})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "60s", "60s-120s", "120s-60s:503=1", "60s-x:503=1", "1-2:503=much", "nan-2:503=1"]
+)
+def test_other_spans_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        fault_span_from_text(text)

@@ -7,11 +7,11 @@ import pytest
 
 from runner.errors import UsageError
 from runner.simulate.answers import AnswerStyle
-from runner.simulate.faults import FaultRules
+from runner.simulate.faults import FaultRules, FaultSpan
 from runner.simulate.judge import Judge, Place, open_envelope
 from runner.simulate.latency import Fixed, Latency, Uniform
 from runner.simulate.ledger import Tokens
-from runner.simulate.limits import Limits
+from runner.simulate.limits import LimitChange, Limits
 from runner.simulate.options import SimulatorOptions
 
 if TYPE_CHECKING:
@@ -79,11 +79,42 @@ def test_wrong_requests_are_refused_by_name() -> None:
     assert court.error(marked) == (400, "unknown_fault")
 
 
-def test_the_quota_ends_after_its_answers_and_never_comes_back() -> None:
+def test_the_quota_ends_after_its_answers_and_does_not_come_back_by_itself() -> None:
     court = Court(quota_after=2, faults=FaultRules(script={2: "500"}))
     assert [court.ask().reply.status for _ in range(3)] == [200, 500, 200]
     court.now = 1e9
     assert [court.error() for _ in range(3)] == [(429, "insufficient_quota")] * 3
+
+
+def test_credit_that_runs_out_is_402_and_as_much_comes_back() -> None:
+    court = Court(quota_after=2, quota_error="credit", quota_back_s=30)
+    assert [court.ask().reply.status for _ in range(3)] == [200, 200, 402]
+    court.now = 29.9
+    assert court.ask().reply.status == 402
+    court.now = 30.0
+    assert [court.ask().reply.status for _ in range(3)] == [200, 200, 402]
+
+
+def test_a_crowd_is_refused_before_the_limits_are_charged() -> None:
+    court = Court(latency=Latency(refuse_above=3), limits=Limits(requests_per_minute=60, burst_s=1))
+    assert [court.ask(in_flight=count).reply.status for count in (4, 3, 4, 3)] == [503, 200, 503, 429]
+    assert court.ask(in_flight=4).reply.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(("notice", "status"), [("anthropic", 529), ("none", 503)])
+def test_a_crowd_is_refused_in_the_server_s_way(notice: str, status: int) -> None:
+    court = Court(latency=Latency(refuse_above=3), limits=Limits(notice=notice), faults=FaultRules({"503": 1.0}))
+    told = [court.ask(in_flight=count).reply for count in (4, 3)]
+    assert told[0].status == status
+    assert all(("Retry-After" in reply.headers) is (notice != "none") for reply in told)
+
+
+def test_faults_of_a_span_strike_in_it_only() -> None:
+    court = Court(faults=FaultRules({"503": 1.0}, {4: "ok"}, (FaultSpan(10, 20, {"500": 1.0}),)))
+    found = []
+    for court.now in (5.0, 14.9, 15.0, 20.0, 24.9, 25.0):
+        found.append(court.ask().fault)
+    assert found == ["503", "503", "500", None, "500", "503"]
 
 
 def test_limits_are_charged_with_prompt_and_longest_answer() -> None:
@@ -113,7 +144,7 @@ def test_faults_keep_their_tokens_only_if_there_is_an_answer() -> None:
 def test_answers_wait_and_errors_do_not() -> None:
     latency = Latency(Fixed(1.0), Fixed(0.1), slow_above=1)
     court = Court(latency=latency, answers=AnswerStyle(completion_tokens=10), faults=FaultRules(script={2: "500"}))
-    assert court.ask(in_flight=2).delay_s == pytest.approx(4.0)
+    assert court.ask(in_flight=2).delay_s == pytest.approx(2 * 2**1.1)
     assert court.ask().delay_s == 0.0
 
 
@@ -122,6 +153,19 @@ def test_change_takes_effect_at_once() -> None:
     assert [court.ask().reply.status for _ in range(2)] == [200, 429]
     court.judge.change(SimulatorOptions(faults=FaultRules({"503": 1.0})))
     assert court.ask().reply.status == 503
+
+
+def test_changes_of_limits_put_in_force_later_count_from_then() -> None:
+    court = Court()
+    court.ask()
+    court.now = 100.0
+    changes = (LimitChange(10, "requests", 60),)
+    court.judge.change(SimulatorOptions(limits=Limits(requests_per_minute=600, burst_s=1, changes=changes)))
+    court.now = 109.9
+    assert sum(court.ask().reply.status == 200 for _ in range(20)) == 10
+    court.now = 111.0
+    assert sum(court.ask().reply.status == 200 for _ in range(20)) == 1
+    assert court.judge.rates.span(100, 120)["limits"]["requests"]["permitted"] == pytest.approx(100 + 10)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +178,14 @@ def test_change_takes_effect_at_once() -> None:
         {"echo_key": "loud"},
         {"context_tokens": 0},
         {"limits": Limits(requests_per_minute=0)},
+        {"limits": Limits(input_tokens_per_minute=0)},
+        {"limits": Limits(token_window_s=0)},
+        {"limits": Limits(notice="loud")},
+        {"limits": Limits(changes=(LimitChange(1, "requests", 0),))},
+        {"latency": Latency(refuse_above=0)},
+        {"quota_error": "money"},
+        {"quota_back_s": 0},
+        {"faults": FaultRules(spans=(FaultSpan(0, 1, {"nosuch": 0.1}),))},
         {"latency": Latency(Uniform(1, 0))},
         {"answers": AnswerStyle(sigma=-1)},
         {"answers": AnswerStyle(median_tokens=0)},

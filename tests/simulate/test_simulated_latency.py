@@ -6,7 +6,16 @@ import pytest
 
 from runner.errors import UsageError
 from runner.simulate.chance import uniform
-from runner.simulate.latency import Fixed, Latency, Load, Lognormal, Uniform, distribution_from_text, latency_s
+from runner.simulate.latency import (
+    Fixed,
+    Latency,
+    Load,
+    Lognormal,
+    Pareto,
+    Uniform,
+    distribution_from_text,
+    latency_s,
+)
 
 
 def seconds(latency: Latency, *, seed: int = 0, in_flight: int = 1) -> list[float]:
@@ -35,21 +44,36 @@ def test_draws_belong_to_the_arrival_number_and_the_seed() -> None:
     assert seconds(latency) != seconds(latency, seed=1)
 
 
-def test_a_crowd_slows_everyone_in_proportion() -> None:
+def test_pareto_has_its_least_and_a_tail_that_hardly_ends() -> None:
+    drawn = seconds(Latency(Pareto(0.3, 1.5)))
+    assert min(drawn) == pytest.approx(0.3, rel=0.01)
+    assert median(drawn) == pytest.approx(0.3 * 2 ** (1 / 1.5), rel=0.1)
+    assert max(drawn) > 10
+
+
+def test_a_crowd_slows_everyone_and_less_is_served() -> None:
     latency = Latency(Fixed(1.0), slow_above=10)
-    assert [seconds(latency, in_flight=count)[0] for count in (1, 10, 20, 25)] == [1.0, 1.0, 2.0, 2.5]
+    served = [count / seconds(latency, in_flight=count)[0] for count in (1, 10, 20, 40)]
+    assert served == pytest.approx([1, 10, 9.33, 8.71], rel=0.001)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("0", Fixed(0)), ("0.2", Fixed(0.2)), ("0.1..0.5", Uniform(0.1, 0.5)), ("lognormal:0.8,0.5", Lognormal(0.8, 0.5))],
+    [
+        ("0", Fixed(0)),
+        ("0.2", Fixed(0.2)),
+        ("0.1..0.5", Uniform(0.1, 0.5)),
+        ("lognormal:0.8,0.5", Lognormal(0.8, 0.5)),
+        ("pareto:0.3,1.5", Pareto(0.3, 1.5)),
+    ],
 )
 def test_texts_are_read(text: str, expected: object) -> None:
     assert distribution_from_text(text) == expected
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fast", "-1", "nan", "inf", "0.5..0.1", "lognormal:1", "lognormal:0,1", "1..2..3"]
+    "text",
+    ["", "fast", "-1", "nan", "inf", "0.5..0.1", "lognormal:1", "lognormal:0,1", "pareto:0,1", "pareto:1,0", "1..2..3"],
 )
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(UsageError):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MARKED = b'{"model":"m","messages":[{"role":"user","content":"[[fault:%s]]"}]}'
 PLAIN = b'{"model":"m","messages":[{"role":"user","content":"Hello"}]}'
-DETAILS = FaultDetails(huge_bytes=3_000_000, bomb_bytes=3_000_000, drip_bytes=100, drip_interval_s=0.0)
+DETAILS = FaultDetails(huge_bytes=3_000_000, bomb_bytes=3_000_000, drip_bytes=100, drip_interval_s=0.0, stall_s=3600.0)
 OPTIONS = SimulatorOptions(fault_details=DETAILS)
 
 
@@ -81,6 +81,28 @@ async def test_hang_holds_the_request_until_the_client_goes() -> None:
         assert (await meet(session, simulator, "reasoning"))[0] == 200
         assert not hanging.done()
         hanging.cancel()
+        await until(lambda: simulator.statistics().in_flight == 0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("body", [MARKED, MARKED[:-1] + b',"stream":true}'])
+async def test_a_stall_is_silence_and_then_the_whole_answer(body: bytes) -> None:
+    options = replace(OPTIONS, fault_details=replace(DETAILS, stall_s=0.001))
+    async with open_simulator(options) as simulator, aiohttp.ClientSession() as session:
+        async with session.post(f"{simulator.base_url}/chat/completions", data=body % b"stall") as response:
+            content = await response.read()
+        assert (response.status, content.endswith(b"data: [DONE]\n\n")) == (200, b"stream" in body)
+        assert simulator.statistics().answered == 1
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_heard_of_a_stalled_answer() -> None:
+    async with open_simulator(OPTIONS) as simulator, aiohttp.ClientSession() as session:
+        stalled = asyncio.create_task(meet(session, simulator, "stall"))
+        await until(lambda: simulator.statistics().in_flight == 1)
+        assert (await meet(session, simulator, "reasoning"))[0] == 200
+        assert (stalled.done(), simulator.statistics().answered) == (False, 1)
+        stalled.cancel()
         await until(lambda: simulator.statistics().in_flight == 0)
 
 

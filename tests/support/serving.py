@@ -23,6 +23,7 @@ QUICK = SimulatorOptions(
         bomb_bytes=1 << 20,
         drip_bytes=100,
         drip_interval_s=0.001,
+        stall_s=0.001,
     ),
 )
 
