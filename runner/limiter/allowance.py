@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runner.limiter.headers import LimitSeen
 
 # Servers check limits over 1 to 10 seconds (Azure), or keep a second's worth; less than that leaves room for jitter.
-BURST_S = 0.25
+BURST_S = 0.4
 _MINUTE_S = 60.0
 # A limit that refills over longer than this is not one to keep pace with: a day's worth may be sent in an hour.
 _LONGEST_WINDOW_S = 120.0

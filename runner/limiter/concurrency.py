@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 START = 8
+# Where a rate is known, that bounds what is sent; what is under way follows from how long answers take.
+START_AT_A_RATE = 64
 MOST = 1024
 # Doubling that brings less than this much more has passed the knee; this much less than the most seen is as good.
 _WORTH_DOUBLING = 1.15
@@ -61,6 +63,11 @@ class Concurrency:
         self._trial_at = 0.0
         self._trial_every_s = _FIRST_TRIAL_S
         self._up = True
+
+    def begin_at_a_rate(self, now: float) -> None:
+        """Let more be under way from the start, since a rate that has become known bounds what is sent."""
+        if self._phase is _Phase.DOUBLING and self.limit < START_AT_A_RATE:
+            self._set(now, START_AT_A_RATE)
 
     def answered(self, now: float, sent_at: float, amount: float, *, full: bool) -> None:
         """Note an answer: when it was sent, and how much came (tokens, or 1).

@@ -113,7 +113,10 @@ class Limiter:
             self._concurrency = Concurrency(now)
         else:
             self._most = limits.max_in_flight
-        self._governor = Governor(now, ramp=self._concurrency is not None and limits.requests_per_minute is None)
+        known = any(one.per_minute is not None for one in (self._requests, *self._tokens))
+        if self._concurrency is not None and known:
+            self._concurrency.begin_at_a_rate(now)
+        self._governor = Governor(now, ramp=self._concurrency is not None and not known)
         self._pace = Gcra(60.0, burst_s=BURST_S)
         self._reserve = Reserve()
         self._refunds = True
@@ -337,6 +340,8 @@ class Limiter:
             allowance.hear(now, seen, sent_at=ticket.sent_at, charged=ticket.charged[place])
         if self._requests.told is not None:
             self._governor.end_ramp()
+            if self._concurrency is not None:
+                self._concurrency.begin_at_a_rate(now)
 
 
 @dataclass(slots=True, eq=False)

@@ -122,7 +122,7 @@ def test_without_limits_admission_never_suspends() -> None:
 
 
 def test_what_conforms_is_admitted_without_suspending() -> None:
-    limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=2400.0), FakeTime().clock)
+    limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=60 * 10 / BURST_S), FakeTime().clock)
     assert all(completes_at_once(lambda: limiter.admit(1)) for _ in range(10))
     assert limiter.try_admit(1) is None
 
@@ -244,7 +244,7 @@ async def test_input_and_output_tokens_have_limits_of_their_own() -> None:
         await settle_down()
         assert bench.names == [0]
         await bench.time.advance(10.0)
-        assert bench.times == [0.0, 2.75]  # a quarter of a second's worth need not be there
+        assert bench.times == [0.0, 3.0 - BURST_S]  # what the bucket holds need not be there
         statistics = bench.limiter.statistics()
         assert statistics.input_tokens_per_minute == 6000.0
         assert statistics.output_tokens_per_minute == 600.0
