@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from runner.limiter.policy import Limits
 
+_LEAST_SPARE = 8
 # After a freeze without any rate, nothing else would keep the waiters from starting in one instant.
 RAMP_PER_S = 50
 RAMP_S = 2.0
@@ -39,6 +40,8 @@ RAMP_S = 2.0
 Clock = Callable[[], float]
 Pause = Callable[[anyio.Event, float], Awaitable[None]]
 
+# Whoever ends has a successor a moment later; so many under way are as many as allowed.
+_NEARLY = 0.8
 _NO_USAGE = Usage()
 _NO_HEADERS: dict[str, str] = {}
 
@@ -134,6 +137,14 @@ class Limiter:
         """How many requests may be under way at once, as of now."""
         return self._most if self._concurrency is None else self._concurrency.limit
 
+    @property
+    def workers(self) -> int:
+        """How many should ask for admission, so that as many as may be are under way.
+
+        With `auto` that is more than the slots: whoever waits until an answer is on the disk has nothing under way.
+        """
+        return self._most if self._concurrency is None else self.slots + max(_LEAST_SPARE, self.slots // 2)
+
     def try_admit(self, prompt: int, answer: int | None = 0) -> Ticket | None:
         """Admit one request if that needs no waiting, as `admit` does; null where it does."""
         if self._waiters:
@@ -168,7 +179,7 @@ class Limiter:
     ) -> None:
         """Hear how an admitted request ended: its slot is free, its charge is put right, and limits are learnt."""
         now = self._clock()
-        full = self._in_flight >= self.slots
+        full = self._in_flight >= _NEARLY * self.slots
         self._in_flight -= 1
         if verdict is Verdict.REFUSED:
             self._refused(now, ticket)

@@ -94,7 +94,7 @@ def _server(prepared: Prepared, transport: Transport) -> Server:
         endpoint=plan.endpoint,
         transport=transport,
         limiter=limiter,
-        slots=limiter.slots,
+        slots=limiter.workers,
         retry=config.retry,
         price=prepared.price,
         likelihood=sender_for(plan.endpoint, transport, limiter),

@@ -210,7 +210,7 @@ class _Session:
     def _resize(self, crew: _Crew, slots: int) -> None:
         """Let as many workers work as requests may be under way; too many of them only wait to be admitted."""
         crew.slots = self.journal.slots = slots
-        while crew.workers < slots:
+        while crew.workers < self.plan.server.limiter.workers:
             one = crew.ends.enter_context(crew.rows.clone())
             crew.group.start_soon(self._work, one, crew.workers, crew)
             crew.workers += 1
