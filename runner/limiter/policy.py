@@ -14,7 +14,10 @@ class Limits:
     """
 
     max_in_flight: int | Literal["auto"] = field(
-        default="auto", metadata={"description": "Requests under way at the same time, 1 or more; or `auto`."}
+        default="auto",
+        metadata={
+            "description": "Requests under way at the same time, 1 or more; or `auto`: as many as the server takes."
+        },
     )
     requests_per_minute: float | None = field(
         default=None, metadata={"gt": 0, "description": "Requests the server permits in a minute."}

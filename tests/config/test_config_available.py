@@ -21,8 +21,6 @@ if TYPE_CHECKING:
             "model.base_url",
             "a pool of more than one server",
         ),
-        ({"limits.input_tokens_per_minute": 1}, "limits.input_tokens_per_minute", "a limit for prompt tokens alone"),
-        ({"limits.output_tokens_per_minute": 1}, "limits.output_tokens_per_minute", "a limit for answer tokens alone"),
         ({"budget.max_cost_usd": 1}, "budget.max_cost_usd", "a cost budget"),
         ({"budget.max_tokens": 1}, "budget.max_tokens", "a token budget"),
         ({"budget.max_wall_s": 1}, "budget.max_wall_s", "a wall-clock budget"),
