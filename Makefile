@@ -15,17 +15,19 @@ demo: $(VENV)/.local  ## Set up, fetch a small real model and dataset, and run c
 	$(BIN)/python datasets/fetch.py capitals
 	$(BIN)/evalrunner run configs/quickstart.yaml --new
 
+# Files are shared out among the processors: whole ones, so that servers they start are started once.
 test: $(VENV)/.dev  ## Set up and run the tests.
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
-# The tests of kills and of real models take as long as all others together: `make test` has them, too.
-check: $(VENV)/.dev  ## Format, lint, types, imports, dependencies, and the quick tests.
+# The tests that run whole commands and servers take nearly all of the time: `make test` has them, too.
+SERVED := pipeline cli kill engines simulate content transport
+check: $(VENV)/.dev  ## Format, lint, types, imports, dependencies, and the tests that take seconds.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry runner
-	$(BIN)/pytest --ignore tests/kill --ignore tests/engines --ignore tests/cli
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(SERVED:%=--ignore tests/%)
 
 compare-harness:  ## Compare log-likelihoods with lm-evaluation-harness (optional; fetches it).
 	$(PYTHON) -m venv .cache/harness
