@@ -44,6 +44,7 @@ Pause = Callable[[anyio.Event, float], Awaitable[None]]
 _NEARLY = 0.8
 _NO_USAGE = Usage()
 _NO_HEADERS: dict[str, str] = {}
+_NOTHING_CHARGED = (0.0, 0.0, 0.0, 0.0)
 
 
 class Verdict(Enum):
@@ -131,6 +132,8 @@ class Limiter:
         self._in_flight = 0
         self._admitted = 0
         self._waited_s = 0.0
+        self._unlimited = False
+        self._look_again()
 
     @property
     def slots(self) -> int:
@@ -149,6 +152,11 @@ class Limiter:
         """Admit one request if that needs no waiting, as `admit` does; null where it does."""
         if self._waiters:
             return None
+        if self._unlimited and self._in_flight < self.slots:
+            self._in_flight += 1
+            self._admitted += 1
+            now = self._clock()
+            return Ticket(now, self._governor.sent(now), prompt, 0, 0, _NOTHING_CHARGED)
         ticket = self._admit_or_wait(self._clock(), prompt, answer)
         return ticket if isinstance(ticket, Ticket) else None
 
@@ -207,14 +215,17 @@ class Limiter:
         if self._requests.per_minute is None:
             self._ramp = Gcra(60.0 * RAMP_PER_S, burst_s=0.0)
         self._ramp_ends_at = until + RAMP_S
+        self._unlimited = False
 
     def pause(self) -> None:
         """Admit nothing until `unpause`."""
         self._paused = True
+        self._unlimited = False
 
     def unpause(self) -> None:
         """Go on after `pause`."""
         self._paused = False
+        self._look_again()
         self._wake_first()
 
     def change(self, limits: Limits) -> None:
@@ -227,6 +238,7 @@ class Limiter:
             self._concurrency = self._concurrency or Concurrency(self._clock())
         else:
             self._concurrency, self._most = None, limits.max_in_flight
+        self._look_again()
         self._wake_first()
 
     def statistics(self) -> LimiterStatistics:
@@ -280,6 +292,7 @@ class Limiter:
             return math.inf  # who ends or goes on wakes the first in the queue
         if self._ramp_ends_at <= now:
             self._ramp, self._ramp_ends_at = None, math.inf
+            self._look_again()
         if self._frozen_until > now:
             # A freeze comes first: what the gates say before it ends is out of date when it ends.
             return self._frozen_until - now
@@ -304,12 +317,22 @@ class Limiter:
     def _governed(self, now: float) -> Gcra | None:
         """Return the bucket of the rate that refusals show; null where nothing is refused."""
         if not self._governor.active:
+            self._look_again()
             return None
         rate = self._governor.rate(now)
         if rate == math.inf:
             return None
         self._pace.change(60.0 * rate, burst_s=BURST_S)
         return self._pace
+
+    def _look_again(self) -> None:
+        """See whether anything but the slots limits what goes out; most servers have no more than that."""
+        self._unlimited = not (
+            self._paused
+            or self._governor.active
+            or self._ramp_ends_at < math.inf
+            or any(one.per_minute is not None for one in (self._requests, *self._tokens))
+        )
 
     # ------------------------------------------------------------------ what is learnt
 
@@ -318,6 +341,7 @@ class Limiter:
         self._pace.set_level(now, min(0.0, self._pace.level(now)))
         for allowance in (self._requests, *self._tokens):
             allowance.empty(now)
+        self._unlimited = False
         # Where tokens are limited and what answers did not use was given back, the server may not have done so.
         if any(one.per_minute is not None for one in self._tokens):
             self._refunds = False
@@ -332,7 +356,7 @@ class Limiter:
         if prompt is None and completion is None:
             return
         self._reserve.learn(ticket.prompt_estimate, prompt, completion)
-        if all(one.per_minute is None for one in self._tokens):
+        if self._unlimited or all(one.per_minute is None for one in self._tokens):
             return
         prompt = ticket.prompt_tokens if prompt is None else prompt
         completion = ticket.answer_tokens if completion is None else completion
@@ -349,6 +373,7 @@ class Limiter:
             place = _PLACES[seen.unit]
             allowance = self._requests if place == 0 else self._tokens[place - 1]
             allowance.hear(now, seen, sent_at=ticket.sent_at, charged=ticket.charged[place])
+            self._unlimited = False
         if self._requests.told is not None:
             self._governor.end_ramp()
             if self._concurrency is not None:
