@@ -7,12 +7,12 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.durable import sync_file
 from runner.errors import DamagedError, StorageError
+from runner.sinks.columns import array_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +24,6 @@ _COMPRESSION_LEVEL = 1
 # What a row group holds in memory before it is written: larger ones cost less time a row, and more memory.
 _ROW_GROUP_BYTES = 4 * 1024 * 1024
 # Text columns of model output hardly repeat; dictionaries for them cost time and save nothing.
-_FLOAT_LISTS = pa.list_(pa.float32())
-_NO_VECTOR = np.empty(0, np.float32)
 _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "served_model", "server", "target"]
 
 
@@ -82,7 +80,7 @@ class PartWriter:
 
         `known` remembers arrays, for tables that share columns.
         """
-        count = len(next(iter(columns.values()), ()))
+        count = next(map(len, columns.values()), 0)
         known = {} if known is None else known
         arrays = [_array(columns.get(field.name), count, field.type, known) for field in self.schema]
         self.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
@@ -120,23 +118,8 @@ def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType, known: A
         return pa.nulls(count, kind)
     found = known.get((id(values), kind))
     if found is None:
-        made = _float_lists(values, kind) if kind == _FLOAT_LISTS else pa.array(values, kind)
-        found = known[id(values), kind] = (made, values)  # which keeps the id from being given away
+        found = known[id(values), kind] = (array_of(values, kind), values)  # which keeps the id from being given away
     return found[0]
-
-
-def _float_lists(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return vectors as one array: their buffers joined, no number made an object; NaN in one of them is null."""
-    if not any(isinstance(value, np.ndarray) for value in values):
-        return pa.array(values, kind)
-    vectors = [_NO_VECTOR if value is None else np.asarray(value, dtype=np.float32) for value in values]
-    offsets = np.zeros(len(vectors) + 1, np.int32)
-    np.cumsum([len(vector) for vector in vectors], out=offsets[1:])
-    joined = np.concatenate(vectors)
-    numbers = pa.array(joined, kind.value_type, from_pandas=bool(np.isnan(joined).any()))
-    missing = np.array([value is None for value in values])
-    mask = pa.array(missing) if missing.any() else None
-    return pa.ListArray.from_arrays(pa.array(offsets), numbers, type=kind, mask=mask)
 
 
 def file_crc32(path: Path) -> tuple[int, int]:
