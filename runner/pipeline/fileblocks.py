@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,4 +52,5 @@ def path_ends_line(path: Path) -> bool:
 
 
 def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
+    # Processors have instructions for it: of megabytes it takes two thirds of the time of BLAKE2.
+    return sha256(data).hexdigest()

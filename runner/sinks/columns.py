@@ -74,6 +74,8 @@ def array_of(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Arra
         return _joined(values)
     if kind == _FLOAT_LISTS:
         return _float_lists(values, kind)
+    if kind == pa.large_binary() and len(values) == 1 and isinstance(values[0], bytes):
+        return _one_body(values[0])
     return pa.array(values if isinstance(values, (list, tuple, np.ndarray)) else list(values), kind)
 
 
@@ -86,6 +88,12 @@ def _repeated(column: Repeated, kind: pa.DataType) -> pa.Array:
 def _joined(column: JoinedTexts) -> pa.Array:
     ends = np.arange(len(column) + 1, dtype=np.int32) * np.int32(column.width)
     return pa.StringArray.from_buffers(len(column), pa.py_buffer(ends), pa.py_buffer(column.text.encode("ascii")))
+
+
+def _one_body(body: bytes) -> pa.Array:
+    """Return a column of one value without a copy of it: an answer to a pack has megabytes."""
+    ends = pa.py_buffer(np.array([0, len(body)], np.int64))
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(body)])
 
 
 def _float_lists(values: Sequence[Any] | NDArray[np.float32], kind: pa.DataType) -> pa.Array:

@@ -24,6 +24,7 @@ _COMPRESSION_LEVEL = 1
 # What a row group holds in memory before it is written: larger ones cost less time a row, and more memory.
 _ROW_GROUP_BYTES = 4 * 1024 * 1024
 # Text columns of model output hardly repeat; dictionaries for them cost time and save nothing.
+_INCOMPRESSIBLE = {"key", "embedding.list.element", "response"}
 _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "served_model", "server", "target"]
 
 
@@ -34,8 +35,8 @@ Arrays: TypeAlias = "dict[tuple[int, pa.DataType], tuple[pa.Array, Sequence[Any]
 class PartWriter:
     """Writes one part in row groups of a few MB; the file is complete and durable only after `close`.
 
-    `light` compresses with snappy: vectors and their base64 hardly get smaller, and trying costs more than all the rest
-    of writing them. Raises StorageError for whatever the disk refuses.
+    `light` is for runs with vectors. These and their base64 do not get smaller, and are not compressed; all else is
+    with snappy, whose time is small beside theirs. Raises StorageError for whatever the disk refuses.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, *, light: bool = False) -> None:
@@ -51,7 +52,7 @@ class PartWriter:
             self._writer = pq.ParquetWriter(
                 self._file,
                 schema,
-                compression="snappy" if light else "zstd",
+                compression=_light(schema) if light else "zstd",
                 compression_level=None if light else _COMPRESSION_LEVEL,
                 use_dictionary=dictionary or False,
                 write_page_checksum=True,
@@ -111,6 +112,12 @@ class PartWriter:
         except OSError as error:
             raise _storage_error(self.path, error) from error
         sync_file(self.path)
+
+
+def _light(schema: pa.Schema) -> dict[str, str]:
+    """Return how each column is compressed where a run has vectors; a list's name is that of its elements."""
+    names = [f"{field.name}.list.element" if field.name == "embedding" else field.name for field in schema]
+    return {name: "none" if name in _INCOMPRESSIBLE else "snappy" for name in names}
 
 
 def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType, known: Arrays) -> pa.Array:
