@@ -51,9 +51,10 @@ def read_table(body: bytes, count: int) -> VectorTable | None:
     numbers = list(_INDEX.finditer(between))
     if len(numbers) != 1:
         return None
-    around, first = (between[: numbers[0].start(1)], between[numbers[0].end(1) :]), int(numbers[0][1])
+    before, behind = around = between[: numbers[0].start(1)], between[numbers[0].end(1) :]
+    first = int(numbers[0][1])
     tables: list[NDArray[np.uint8]] = []
-    for table, own in _tables(body, start, (length, *map(len, around)), first, count):
+    for table, own in _tables(body, start, length + len(before) + len(behind), range(first, first + count - 1)):
         if not _is_regular(table, length, around, own):
             return None
         tables.append(table[:, :length])
@@ -67,15 +68,13 @@ def read_table(body: bytes, count: int) -> VectorTable | None:
     return None if value is None or vectors is None else VectorTable(value, vectors)
 
 
-def _tables(
-    body: bytes, start: int, widths: tuple[int, int, int], first: int, count: int
-) -> Iterator[tuple[NDArray[np.uint8], range]]:
+def _tables(body: bytes, start: int, without_digits: int, numbers: range) -> Iterator[tuple[NDArray[np.uint8], range]]:
     """Yield a row for each vector but the last with what follows it, those with as many digits together."""
-    number, end = first, first + count - 1
-    while number < end:
+    number = numbers.start
+    while number < numbers.stop:
         digits = len(str(number))
-        own = range(number, min(end, 10**digits))
-        width = sum(widths) + digits
+        own = range(number, min(numbers.stop, 10**digits))
+        width = without_digits + digits
         if start + width * len(own) > len(body):
             return
         yield np.frombuffer(body, np.uint8, width * len(own), start).reshape(len(own), width), own
@@ -99,10 +98,11 @@ def _is_regular(table: NDArray[np.uint8], length: int, around: tuple[bytes, byte
 def _skeleton(head: bytes, between: bytes, tail: bytes, numbering: tuple[int, int]) -> dict[str, Any] | None:
     """Return the JSON of an answer with its first entry, if that of its first and last shows what the table says."""
     try:
-        value, note = loads(head + _CUT + between + _CUT + tail)
+        read, note = loads(head + _CUT + between + _CUT + tail)
     except ValueError:
         return None
-    entries = value.get("data") if note is None and isinstance(value, dict) else None
+    value: dict[str, Any] = read if note is None and isinstance(read, dict) else {}
+    entries = value.get("data")
     if not isinstance(entries, list) or len(entries) != 2:  # noqa: PLR2004 - the first and the last
         return None
     first, count = numbering

@@ -7,8 +7,9 @@ column at a time, that takes a fraction of what thousands of objects or of small
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import compress
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
 
 from orjson import Fragment, dumps, loads
@@ -17,7 +18,7 @@ from runner.digest import json_bytes
 from runner.records import Case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 # Cases in a journal's meta: a list for each (see `Ended.cases`), or an object with a list for each of their fields.
 Listed: TypeAlias = "list[list[Any]] | dict[str, Any]"
@@ -67,15 +68,21 @@ class CaseColumns(Sequence[Case]):
     def __getitem__(self, place: int | slice) -> Case | Self:
         """Return one case as an object, or some of them."""
         if isinstance(place, slice):
-            kept = {name: values[place] for name, values in self.kept.items()}
-            return type(self)(*(kept if part is self.kept else part[place] for part in self._parts()))
-        columns = _encode({name: values[place] for name, values in self.kept.items()})
-        return Case(*(columns if part is self.kept else part[place] for part in self._parts()))
+            return self._picked(itemgetter(place))
+        return Case(
+            self.keys[place],
+            self.sample_ids[place],
+            self.repeats[place],
+            self.row_digests[place],
+            self.carries[place],
+            self.targets[place],
+            _encode({name: values[place] for name, values in self.kept.items()}),
+            self.sizes[place],
+        )
 
     def only(self, chosen: Sequence[bool]) -> Self:
         """Return the cases that are chosen."""
-        kept = {name: list(compress(values, chosen)) for name, values in self.kept.items()}
-        return type(self)(*(kept if part is self.kept else list(compress(part, chosen)) for part in self._parts()))
+        return self._picked(lambda values: list(compress(values, chosen)))
 
     def add(self, others: CaseColumns) -> None:
         """Add cases behind these; a kept column that only some have is null for the others."""
@@ -83,23 +90,36 @@ class CaseColumns(Sequence[Case]):
         for name in others.kept:
             self.kept.setdefault(name, [None] * count)
         for name, values in self.kept.items():
-            values += others.kept.get(name) or [None] * len(others)
-        for own, other in zip(self._parts(), others._parts(), strict=True):
-            if own is not self.kept:
-                own += other
+            values.extend(others.kept.get(name) or [None] * len(others))
+        self.keys += others.keys
+        self.sample_ids += others.sample_ids
+        self.repeats += others.repeats
+        self.row_digests += others.row_digests
+        self.carries += others.carries
+        self.targets += others.targets
+        self.sizes += others.sizes
 
-    def _parts(self) -> Iterable[Any]:
-        return [getattr(self, part.name) for part in fields(self)]
+    def _picked(self, pick: Callable[[list[Any]], list[Any]]) -> Self:
+        return type(self)(
+            keys=pick(self.keys),
+            sample_ids=pick(self.sample_ids),
+            repeats=pick(self.repeats),
+            row_digests=pick(self.row_digests),
+            carries=pick(self.carries),
+            targets=pick(self.targets),
+            kept={name: pick(values) for name, values in self.kept.items()},
+            sizes=pick(self.sizes),
+        )
 
 
 class PackedCases(Sequence[Case]):
-    """Cases of one request, as the journal has them: `json` is a `Listed`. They are looked at one by one only rarely."""
+    """Cases of one request as the journal has them: `json` is a `Listed`. One by one they are rarely looked at."""
 
     __slots__ = ("_count", "json")
 
     def __init__(self, cases: CaseColumns) -> None:
         self._count = len(cases)
-        self.json = _encode_row(cases) if len(cases) == 1 else _encode_columns(cases)
+        self.json = _encode_row(cases[0]) if len(cases) == 1 else _encode_columns(cases)
 
     def __len__(self) -> int:
         """Return how many cases there are."""
@@ -164,11 +184,9 @@ def first_of(listed: dict[str, Any]) -> dict[str, Any]:
     return {**{name: kept if name == "columns" else listed[name][:1] for name in _NAMES}, **hexed}
 
 
-def _encode_row(cases: CaseColumns) -> bytes:
-    key, own_id, repeat, digest, carry, target, kept, size = (
-        {name: values[0] for name, values in part.items()} if part is cases.kept else part[0] for part in cases._parts()
-    )
-    return dumps([[key.hex(), own_id, repeat, digest.hex(), carry, target, Fragment(_encode(kept)), size]])
+def _encode_row(case: Case) -> bytes:
+    fields = (case.key.hex(), case.sample_id, case.repeat, case.row_digest.hex(), case.carry_digest, case.target)
+    return dumps([(*fields, Fragment(case.columns), case.input_bytes)])
 
 
 def _encode_columns(cases: CaseColumns) -> bytes:

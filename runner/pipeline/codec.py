@@ -71,8 +71,9 @@ class Ended(NamedTuple):
 
     `choices` is a number, or a list of three where the request asked for a part of them: see `Part`. `cases` lists
     (key, sample_id, repeat, row digest, carry, target, kept columns, input bytes; the last where requests can hold
-    several cases), or holds a list of each of these where there are many, `response` (http_status, headers, started_at, latency_s, first_token_s), `failure` (error_kind,
-    message, http_status), `last` the fields of the last attempt in the order of `Attempt`.
+    several cases), or holds a list of each of these where there are many. `response` is (http_status, headers,
+    started_at, latency_s, first_token_s), `failure` (error_kind, message, http_status), `last` the fields of the last
+    attempt in the order of `Attempt`.
     """
 
     key: str

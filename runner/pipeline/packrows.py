@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from runner.folder.index import pack_entries
 from runner.pipeline.cases import DIGEST_CHARACTERS, case_rows, count_cases, first_of
 from runner.pipeline.codec import part_of
@@ -36,9 +38,7 @@ def is_whole_pack(ended: Ended, reading: Reading) -> bool:
     )
 
 
-def pack_columns(
-    ended: Ended, reading: Reading, raw: tuple[bytes, bytes, bytes], context: RowContext
-) -> GroupColumns:
+def pack_columns(ended: Ended, reading: Reading, raw: tuple[bytes, bytes, bytes], context: RowContext) -> GroupColumns:
     """Return the columns of such a pack, the same as `group_columns` gives for a group with it alone."""
     cases, vectors, count = ended.cases, reading.parsed.vectors, count_cases(ended.cases)
     if not isinstance(cases, dict) or vectors is None:
@@ -50,11 +50,11 @@ def pack_columns(
     made = group_columns(group, context)
     noted: dict[int, list[str]] = {}
     responses: Columns = {name: Repeated(column[0], count) for name, column in made.responses.items()}
-    responses |= {
+    own: dict[str, Any] = {
         "key": JoinedTexts(cases["keys"], DIGEST_CHARACTERS),
         "sample_id": cases["sample_ids"],
-        "repeat": cases["repeats"],
-        "request_row": range(count),
+        "repeat": np.array(cases["repeats"], np.int32),
+        "request_row": np.arange(count, dtype=np.int32),
         "target": cases["targets"],
         "embedding": vectors,
         **_shared_usage(made.responses, cases["input_bytes"]),
@@ -63,6 +63,7 @@ def pack_columns(
             for name, kind in context.columns.items()
         },
     }
+    responses |= own
     notes = parsed.notes
     if noted:
         responses["parse_note"] = [join_notes([*notes, *noted.get(case, ())]) for case in range(count)]

@@ -72,8 +72,7 @@ class StagedPart:
         files = []
         for table, writer in self._writers.items():
             writer.close()
-            size, crc32 = file_crc32(writer.path)
-            files.append(CommittedFile(table, self.name, writer.rows, size, crc32))
+            files.append(CommittedFile(table, self.name, writer.rows, *writer.size_and_crc32))
         if "responses" in self._writers:
             name = index_name(self.name)
             path = staged_path(self.sealing.folder, self.commit, "_commits", name)
@@ -104,10 +103,9 @@ def create_tables(sealing: Sealing, log: CommitLog) -> None:
     files = []
     for table in TABLES:
         path = staged_path(sealing.folder, number, table, part_name(0))
-        with PartWriter(path, table_schema(table, sealing.context.columns, sealing.metadata)):
-            pass
-        size, crc32 = file_crc32(path)
-        files.append(CommittedFile(table, part_name(0), 0, size, crc32))
+        writer = PartWriter(path, table_schema(table, sealing.context.columns, sealing.metadata))
+        writer.close()
+        files.append(CommittedFile(table, part_name(0), 0, *writer.size_and_crc32))
     log.append(Commit(number, "create", files=tuple(files)))
 
 

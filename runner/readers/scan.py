@@ -58,7 +58,7 @@ class ColumnScan:
                 for name, value in row.items():
                     masks[name] |= bits[type(value)]
         except KeyError:
-            # A new column, or others than the first row's. Seeing a row twice changes nothing, so all of them are taken again.
+            # A new column, or others than the first row's. Seeing a row twice changes nothing, so all are taken again.
             _add_columns(masks, rows)
             for row in rows:
                 for name, value in row.items():

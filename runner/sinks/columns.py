@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -16,54 +15,52 @@ _FLOAT_LISTS = pa.list_(pa.float32())
 _NO_VECTOR = np.empty(0, np.float32)
 
 
-class _Column(Sequence[Any]):
-    """A sequence whose slices are lists."""
+class Repeated(Sequence[Any]):
+    """The same value in each of `rows` rows."""
 
-    __slots__ = ()
+    __slots__ = ("_rows", "value")
 
-    @overload
-    def __getitem__(self, place: int) -> Any: ...
+    def __init__(self, value: Any, rows: int) -> None:
+        self.value = value
+        self._rows = range(rows)
 
-    @overload
-    def __getitem__(self, place: slice) -> list[Any]: ...
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._rows)
 
     def __getitem__(self, place: int | slice) -> Any:
-        places = range(len(self))[place]
-        return list(map(self._at, places)) if isinstance(places, range) else self._at(places)
-
-    def _at(self, place: int) -> Any:
-        raise NotImplementedError
+        """Return the value, or as many of it as the slice has rows."""
+        chosen = self._rows[place]
+        return self.value if isinstance(chosen, int) else [self.value] * len(chosen)
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated(_Column):
-    """The same value in each of `count` rows."""
-
-    value: Any
-    count: int
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self.count
-
-    def _at(self, place: int) -> Any:
-        del place
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class JoinedTexts(_Column):
+class JoinedTexts(Sequence[str]):
     """ASCII texts of `width` characters each, behind one another."""
 
-    text: str
-    width: int
+    __slots__ = ("_starts", "text", "width")
+
+    def __init__(self, text: str, width: int) -> None:
+        self.text = text
+        self.width = width
+        self._starts = range(0, len(text), width)
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.text) // self.width
+        return len(self._starts)
 
-    def _at(self, place: int) -> str:
-        return self.text[place * self.width : (place + 1) * self.width]
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        """Return one text, or some of them."""
+        chosen = self._starts[place]
+        return self._at(chosen) if isinstance(chosen, int) else list(map(self._at, chosen))
+
+    def _at(self, start: int) -> str:
+        return self.text[start : start + self.width]
 
 
 def array_of(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Array:
@@ -81,8 +78,8 @@ def array_of(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Arra
 
 def _repeated(column: Repeated, kind: pa.DataType) -> pa.Array:
     if column.value is None:
-        return pa.nulls(column.count, kind)
-    return pa.repeat(pa.array([column.value], kind)[0], column.count)
+        return pa.nulls(len(column), kind)
+    return pa.repeat(pa.array([column.value], kind)[0], len(column))
 
 
 def _joined(column: JoinedTexts) -> pa.Array:
