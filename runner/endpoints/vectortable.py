@@ -55,7 +55,7 @@ def read_table(body: bytes, count: int) -> VectorTable | None:
     first = int(numbers[0][1])
     tables: list[NDArray[np.uint8]] = []
     for table, own in _tables(body, start, length + len(before) + len(behind), range(first, first + count - 1)):
-        if not _is_regular(table, length, around, own):
+        if not len(table) or not _is_regular(table, length, around, own):
             return None
         tables.append(table[:, :length])
         start += table.size
@@ -69,15 +69,17 @@ def read_table(body: bytes, count: int) -> VectorTable | None:
 
 
 def _tables(body: bytes, start: int, without_digits: int, numbers: range) -> Iterator[tuple[NDArray[np.uint8], range]]:
-    """Yield a row for each vector but the last with what follows it, those with as many digits together."""
+    """Yield a row for each vector but the last with what follows it, those with as many digits together.
+
+    Ends with an empty table where the body does.
+    """
     number = numbers.start
     while number < numbers.stop:
         digits = len(str(number))
         own = range(number, min(numbers.stop, 10**digits))
         width = without_digits + digits
-        if start + width * len(own) > len(body):
-            return
-        yield np.frombuffer(body, np.uint8, width * len(own), start).reshape(len(own), width), own
+        size = width * len(own) if start + width * len(own) <= len(body) else 0
+        yield np.frombuffer(body, np.uint8, size, start).reshape(-1, width), own
         start += width * len(own)
         number = own.stop
 
