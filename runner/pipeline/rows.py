@@ -24,6 +24,7 @@ from runner.pipeline.codec import part_of, read_meta
 from runner.pipeline.sharing import share, share_amount
 from runner.readers import ColumnKind, to_kind
 from runner.records import Output, Parsed
+from runner.sinks import Repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,8 +135,8 @@ class RowGroup:
 
     def add(self, ended: Ended, reading: Reading, raw: tuple[bytes, bytes, bytes]) -> None:
         """Add one ended request whose answer was read already."""
-        part, parsed, cases = part_of(ended), reading.parsed, case_rows(ended.cases)
-        if part.of:
+        parsed, cases = reading.parsed, case_rows(ended.cases)
+        if not isinstance(ended.choices, int) and (part := part_of(ended)).of:
             parsed = _placed(parsed, part)
             self.parts.update((len(self.cases) + number, part) for number in range(len(cases)))
         request = len(self.ended)
@@ -530,7 +531,7 @@ def _skipped_columns(skipped: Sequence[SkippedRow], context: RowContext) -> Colu
 
 
 def _constants(context: RowContext, count: int) -> Columns:
-    return {"endpoint": [context.endpoint.name] * count, "model": [context.model] * count}
+    return {"endpoint": Repeated(context.endpoint.name, count), "model": Repeated(context.model, count)}
 
 
 def _picked(values: Sequence[Any], name: str) -> list[Any]:
