@@ -117,9 +117,26 @@ class PackedCases(Sequence[Case]):
 
     __slots__ = ("_count", "json")
 
-    def __init__(self, cases: CaseColumns) -> None:
-        self._count = len(cases)
-        self.json = _encode_row(cases[0]) if len(cases) == 1 else _encode_columns(cases)
+    def __init__(self, json: bytes, count: int) -> None:
+        self.json = json
+        self._count = count
+
+    @classmethod
+    def of(cls, cases: CaseColumns) -> Self:
+        """Return cases of the same request."""
+        count = len(cases)
+        return cls(_encode_row(cases[0]) if count == 1 else _encode_columns(cases), count)
+
+    @classmethod
+    def each(cls, cases: CaseColumns) -> list[Self]:
+        """Return every case as those of a request of its own."""
+        keys, digests = ([text.hex() for text in texts] for texts in (cases.keys, cases.row_digests))
+        kept = _rows_of(cases.kept, len(cases))
+        values = (keys, cases.sample_ids, cases.repeats, digests, cases.carries, cases.targets, kept, cases.sizes)
+        try:
+            return [cls(b"[%b]" % dumps(row), 1) for row in zip(*values, strict=True)]
+        except TypeError:  # of what orjson refuses
+            return [cls.of(cases[place : place + 1]) for place in range(len(cases))]
 
     def __len__(self) -> int:
         """Return how many cases there are."""
@@ -169,12 +186,15 @@ def case_rows(listed: Listed) -> list[list[Any]]:
     if isinstance(listed, list):
         return listed
     columns = dict(listed, keys=_texts(listed["keys"]), row_digests=_texts(listed["row_digests"]))
-    kept = columns["columns"]
-    if kept:
-        columns["columns"] = [dict(zip(kept, values, strict=True)) for values in zip(*kept.values(), strict=True)]
-    else:
-        columns["columns"] = [{}] * len(columns["sample_ids"])
+    columns["columns"] = _rows_of(columns["columns"], count_cases(listed))
     return list(map(list, zip(*(columns[name] for name in _NAMES), strict=True)))
+
+
+def _rows_of(kept: dict[str, list[Any]], count: int) -> list[dict[str, Any]]:
+    """Return kept columns by the case."""
+    if not kept:
+        return [{}] * count
+    return [dict(zip(kept, values, strict=True)) for values in zip(*kept.values(), strict=True)]
 
 
 def first_of(listed: dict[str, Any]) -> dict[str, Any]:

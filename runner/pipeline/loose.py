@@ -133,7 +133,7 @@ class LooseBuilder:
         whole = orjson.loads(body)
         reserve = endpoint.reserve_tokens(whole, len(content))
         choices = endpoint.choices_wanted(whole)
-        return Request(cases.keys[0], self._plan.path, body, PackedCases(cases), choices, reserve, wrapping=wrapping)
+        return Request(cases.keys[0], self._plan.path, body, PackedCases.of(cases), choices, reserve, wrapping=wrapping)
 
     def _around(self, values: Mapping[str, Any]) -> list[_Around]:
         """Return what stands around the input, for each repeat."""

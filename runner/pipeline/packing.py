@@ -116,6 +116,8 @@ class Packer:
     def _add_alike(self, loose: Loose, kind: bytes) -> list[Request]:
         ready: list[Request] = []
         limits, count = self._limits, len(loose.contents)
+        if limits.inputs == 1:
+            return _close_each(loose)
         # Sums of all that comes before an input (each takes a comma), so that what fits is looked up, not counted out.
         sizes = list(accumulate([len(content) + 1 for content in loose.contents], initial=0))
         tokens = list(accumulate(_count_all(loose.contents, kind), initial=0))
@@ -220,6 +222,24 @@ def _close(pack: _Open) -> Request:
     return _request(model, first.wrapping, pack.cases, pack.contents)
 
 
+def _close_each(loose: Loose) -> list[Request]:
+    """Return a request for each input."""
+    around, path, choices = loose.wrapping, loose.path, loose.choices
+    packed = zip(loose.cases.keys, PackedCases.each(loose.cases), loose.contents, strict=True)
+    return [
+        Request(
+            key,
+            path,
+            b"".join((around.before, content, around.after)),
+            cases,
+            choices,
+            len(content) // 4 + around.answer_tokens,
+            wrapping=around,
+        )
+        for key, cases, content in packed
+    ]
+
+
 def _request(model: Request, wrapping: Wrapping, cases: CaseColumns, contents: Sequence[bytes]) -> Request:
     inputs = b",".join(contents)
     if len(cases) > 1:
@@ -228,4 +248,4 @@ def _request(model: Request, wrapping: Wrapping, cases: CaseColumns, contents: S
     else:
         key, body = cases.keys[0], b"".join((wrapping.before, inputs, wrapping.after))
     reserve = len(inputs) // 4 + len(cases) * wrapping.answer_tokens
-    return Request(key, model.path, body, PackedCases(cases), model.choices, reserve, wrapping=wrapping)
+    return Request(key, model.path, body, PackedCases.of(cases), model.choices, reserve, wrapping=wrapping)

@@ -65,7 +65,7 @@ def payload_of(cases: CaseColumns, *, dimensions: int = 3, usage: dict[str, int]
     ]
     answer = {"data": data, "model": "m-1", "id": "r", "usage": usage or {}, "created": 1_700_000_000}
     body = orjson.dumps({**answer, "filler": "x" * 40_000})  # of short answers each entry is looked at
-    request = Request(b"k" * 16, "/embeddings", b'{"input":["a"]}', PackedCases(cases), 1, 9)
+    request = Request(b"k" * 16, "/embeddings", b'{"input":["a"]}', PackedCases.of(cases), 1, 9)
     last = Attempt(request.key, 1, len(cases), 1_700_000_000.25, 0.5, 200, None, None, "req-1")
     response = Response(200, {"x-request-id": "req-1"}, body, 1_700_000_000.25, 0.5)
     return b"".join(encode_record(Record(request, response, None, 1, 1.0, 2.0, 0.25, last), 3, "http://a"))
@@ -139,14 +139,17 @@ def test_what_is_no_whole_pack_is_left_to_the_plain_path(tmp_path: Path) -> None
 @settings(max_examples=100, deadline=None)
 def test_cases_come_back_from_the_journal(samples: list[Any]) -> None:
     cases = columns_of(samples, mixed=False)
-    packed = PackedCases(cases)
+    packed = PackedCases.of(cases)
     listed = orjson.loads(packed.json)
     assert len(packed) == count_cases(listed) == len(samples)
     assert case_keys(listed) == [key.hex() for key in cases.keys]
     assert input_bytes(listed) == cases.sizes
     for case, row in zip(packed.columns(), case_rows(listed), strict=True):
-        assert row == orjson.loads(PackedCases(CaseColumns.single(case, orjson.loads(case.columns))).json)[0]
-    assert list(packed.columns()) == list(PackedCases(packed.columns()).columns())
+        assert row == orjson.loads(PackedCases.of(CaseColumns.single(case, orjson.loads(case.columns))).json)[0]
+    assert [one.json for one in PackedCases.each(cases)] == [
+        PackedCases.of(cases[place : place + 1]).json for place in range(len(cases))
+    ]
+    assert list(packed.columns()) == list(PackedCases.of(packed.columns()).columns())
     assert [packed[place].sample_id for place in range(len(packed))] == cases.sample_ids
 
 
@@ -157,5 +160,5 @@ def test_what_is_nested_too_deeply_for_one_json_text_is_written_all_the_same() -
     cases = CaseColumns(
         [b"a" * 16] * 2, ["a", "b"], [0, 0], [b"b" * 16] * 2, [1, 1], [None] * 2, {"x": [deep, 1]}, [1, 1]
     )
-    assert orjson.loads(PackedCases(cases).json)["columns"]["x"][1] == 1
-    assert PackedCases(cases[:1])[0].columns.startswith(b'{"x":[[[')
+    assert orjson.loads(PackedCases.of(cases).json)["columns"]["x"][1] == 1
+    assert PackedCases.of(cases[:1])[0].columns.startswith(b'{"x":[[[')
