@@ -1,8 +1,9 @@
 """Measures what packing is worth: embeddings for each second of processor, a full pack a request against one input.
 
-Cost is marginal, as in `request_cost.py`: a long run less a short one, whole processes with their children. The packed
-runs' rows are a multiple of a pack, since the static answer always has as many vectors. Both sides alternate, and the
-ratio is the median over the pairs.
+A second line compares the packed run with `support/bare_packs.py`, a loop that sends the same packs and keeps nothing:
+what is left between the two is the price of what a run keeps. Cost is marginal, as in `request_cost.py`: a long run
+less a short one, whole processes with their children. The packed runs' rows are a multiple of a pack, since the static
+answer always has as many vectors. All sides alternate, and each ratio is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from support.bodies import DIMENSIONS, PACKED_INPUTS
 from support.options import Size, read_options
-from support.processes import evalrunner, measure
+from support.processes import evalrunner, measure, script
 from support.results import Result, ratio, report, say
 from support.static_server import PACKED_EMBEDDINGS, SINGLE_EMBEDDING, find_nginx, static_server
 from support.workload import write_embedding_config, write_rows
@@ -59,6 +60,18 @@ class Bench:
         short, long = (self._run(side, rows) for rows in (side.rows, 2 * side.rows))
         return side.rows / (long.cpu_s - short.cpu_s)
 
+    def bare_vectors_per_second(self, side: Side) -> float:
+        """Return the same of the loop that keeps nothing, over a packed side's rows."""
+        url = f"{side.base_url}/embeddings"
+        short, long = (
+            measure(
+                script("bare_packs.py", self.folder / f"{side.name}-{rows}.jsonl", url, str(PACKED_INPUTS)),
+                self.folder / "peer.log",
+            )
+            for rows in (side.rows, 2 * side.rows)
+        )
+        return side.rows / (long.cpu_s - short.cpu_s)
+
     def _run(self, side: Side, rows: int) -> Measured:
         run_dir = self.folder / "run"
         config = self.folder / f"{side.name}-{rows}.yaml"
@@ -71,7 +84,7 @@ class Bench:
 
 
 def main() -> None:
-    """Measure both ways, in turns."""
+    """Measure all ways, in turns."""
     options = read_options(__doc__ or "")
     find_nginx()
     with options.scratch() as scratch, static_server(Path(scratch) / "nginx") as url:
@@ -86,13 +99,19 @@ def _measure(bench: Bench, url: str, options: Options) -> list[Result]:
     for side in (packed, single):
         bench.prepare(side)
     ours: list[float] = []
-    peers: list[float] = []
+    singles: list[float] = []
+    bare: list[float] = []
     for pair in range(_PAIRS[size]):
-        say(f"embedding_packing: pair {pair + 1} of {_PAIRS[size]}")
+        say(f"embedding_packing: round {pair + 1} of {_PAIRS[size]}")
         ours.append(bench.vectors_per_second(packed))
-        peers.append(bench.vectors_per_second(single))
+        singles.append(bench.vectors_per_second(single))
+        bare.append(bench.bare_vectors_per_second(packed))
     what = f"vectors of {DIMENSIONS} for a second of processor, {PACKED_INPUTS:,} inputs a request"
-    return [Result(what, f"{median(ours):,.0f}", f"{median(peers):,.0f}", ratio(ours, peers), _TARGET)]
+    mine = f"{median(ours):,.0f}"
+    return [
+        Result(f"{what}, by one input", mine, f"{median(singles):,.0f}", ratio(ours, singles), _TARGET),
+        Result(f"{what}, by a bare loop", mine, f"{median(bare):,.0f}", ratio(ours, bare)),
+    ]
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def remove(path: Path) -> None:
     crash_point("remove:after")
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write all of `data`, in as many pieces as the kernel takes it. OSError is left to the caller, who must react."""
     rest = memoryview(data)
     while rest:

@@ -18,6 +18,7 @@ import numpy as np
 from runner.endpoints.answers import missing_choice, parsed_from
 from runner.endpoints.usage import count_tokens
 from runner.endpoints.vectors import VectorError, decode_all, vector_in, without_infinities
+from runner.endpoints.vectortable import read_table
 from runner.errors import NoChoicesError, ParseError, kind_of
 from runner.jsontext import loads
 from runner.records import Output
@@ -112,18 +113,26 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
     An input without a vector of its own, or with two of them, fails alone. Raises ValueError when the body is no JSON
     object with data.
     """
+    total = cases * choices
+    table = read_table(body, total) if len(body) >= _LARGE_BYTES else None
+    if table is not None and not without_infinities(table.vectors)[1].any():
+        return replace(parsed_from(table.value, _sound(cases, choices), []), vectors=table.vectors)
     found = _read_cut(body)
     value, note = loads(body) if found is None else (found[0], None)
     if find_problem(value) is not None:
         raise ValueError("the answer has no embeddings")
     notes = [note] if note else []
-    places = _places(value["data"], cases * choices, notes)
+    places = _places(value["data"], total, notes)
     vectors = None if found is None else _whole(places, value["data"], found[1])
     if vectors is not None:
-        outputs = (tuple(Output(choice, "ok") for choice in range(choices)),) * cases
-        return replace(parsed_from(value, outputs, notes), vectors=vectors)
+        return replace(parsed_from(value, _sound(cases, choices), notes), vectors=vectors)
     each = [_output(entry, place % choices) for place, entry in enumerate(places)]
     return parsed_from(value, tuple(zip(*[iter(each)] * choices, strict=True)), notes)
+
+
+def _sound(cases: int, choices: int) -> tuple[tuple[Output, ...], ...]:
+    """Return the outputs of an answer whose vectors are all in order, and stand beside them."""
+    return (tuple(Output(choice, "ok") for choice in range(choices)),) * cases
 
 
 def _places(entries: list[Any], total: int, notes: list[str]) -> Sequence[dict[str, Any] | None]:

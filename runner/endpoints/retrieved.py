@@ -158,6 +158,8 @@ def _unfolded(entry: Any) -> list[Any]:
 def _document(entry: Any) -> tuple[str | None, float | None, str | None] | None:
     if isinstance(entry, str):
         said = scrub(entry)
+        if not said:
+            return None
         return (None, None, said) if any(map(str.isspace, said)) else (said, None, None)
     if not isinstance(entry, dict):
         return None

@@ -32,20 +32,35 @@ class VectorError(ValueError):
 
 def decode_all(texts: Sequence[bytes]) -> NDArray[np.float32] | None:
     """Return the vectors of base64 texts as a matrix; null where they differ in length or one of them is no vector."""
-    lengths = set(map(len, texts))
-    length = lengths.pop() if len(lengths) == 1 else 0
-    padding = texts[0].count(b"=", -_QUANTUM) if length else 0
+    if len(set(map(len, texts))) != 1:
+        return None
+    return decode_tables([np.frombuffer(b"".join(texts), np.uint8).reshape(len(texts), -1)])
+
+
+def decode_tables(tables: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32] | None:
+    """Return the vectors of tables of base64 texts, one in each row; null where one of them is no vector.
+
+    All tables have the same number of columns. They may be views of larger arrays.
+    """
+    length = tables[0].shape[1]
+    padding = int((tables[0][0, -_QUANTUM:] == ord("=")).sum()) if length else 0
     vector_bytes = length // _QUANTUM * _QUANTUM_BYTES - padding
     if length % _QUANTUM or vector_bytes <= 0 or vector_bytes % _FLOAT32.itemsize:
         return None
-    decoded = np.empty((len(texts), length // _QUANTUM, _QUANTUM_BYTES), np.uint8)
     step = max(1, _CHUNK_CHARACTERS // length)
-    for start in range(0, len(texts), step):
-        if not _decode_into(decoded[start : start + step], b"".join(texts[start : start + step]), padding):
-            return None
-    rows = decoded.reshape(len(texts), -1)[:, :vector_bytes]
-    matrix: NDArray[np.float32] = np.ascontiguousarray(rows).view(_FLOAT32).astype(np.float32, copy=False)
-    return matrix
+    matrix = np.empty((sum(map(len, tables)), vector_bytes // _FLOAT32.itemsize), _FLOAT32)
+    decoded = np.empty((step, length // _QUANTUM, _QUANTUM_BYTES), np.uint8)
+    done = 0
+    for table in tables:
+        for start in range(0, len(table), step):
+            texts = table[start : start + step]
+            out = decoded[: len(texts)]
+            if not _decode_into(out, np.ascontiguousarray(texts).view("<u2"), padding):
+                return None
+            vectors = matrix[done : done + len(texts)]
+            vectors.view(np.uint8)[:] = out.reshape(len(texts), -1)[:, :vector_bytes]
+            done += len(texts)
+    return matrix.astype(np.float32, copy=False)
 
 
 def vector_in(found: Any) -> NDArray[np.float32]:
@@ -102,10 +117,10 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def _decode_into(out: NDArray[np.uint8], characters: bytes, padding: int) -> bool:
+def _decode_into(out: NDArray[np.uint8], characters: NDArray[np.uint16], padding: int) -> bool:
     """Decode base64 texts of the same length; say whether all of it was that, with so much padding at their ends."""
     # Each pair of characters is 12 bits; two pairs, read as one number, are what three bytes are cut from.
-    pairs = _pair_table().take(np.frombuffer(characters, "<u2")).reshape(len(out), -1)
+    pairs = _pair_table().take(characters)
     last = pairs[:, -1]
     if pairs[:, :-1].max() >= _TWELVE_BITS or (last & _MARKS != padding * _TWELVE_BITS).any():
         return False

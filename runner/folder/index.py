@@ -40,18 +40,18 @@ _HINT = "`evalrunner reseal RUN_DIR` writes it again"
 
 
 def pack_entries(
-    row_digests: Sequence[str],
-    keys: Sequence[str],
+    row_digests: str,
+    keys: str,
     carries: Sequence[int],
     repeats: Sequence[int],
     resend: Sequence[int],
 ) -> bytes:
-    """Return cases in a part as their bytes in the index; digests and keys are hex texts.
+    """Return cases in a part as their bytes in the index; digests and keys are hex texts, joined.
 
     `resend` marks failures of a passing kind, which a later session sends again.
     """
-    entries = np.empty(len(keys), dtype=ENTRY)
-    digests, ids = (np.frombuffer(bytes.fromhex("".join(texts)), dtype=">u8") for texts in (row_digests, keys))
+    digests, ids = (np.frombuffer(bytes.fromhex(texts), dtype=">u8") for texts in (row_digests, keys))
+    entries = np.empty(len(ids) // 2, dtype=ENTRY)
     entries["row_high"], entries["row_low"] = digests[::2], digests[1::2]
     entries["key_high"], entries["key_low"] = ids[::2], ids[1::2]
     entries["carry"], entries["repeat"], entries["resend"] = carries, repeats, resend

@@ -75,13 +75,14 @@ def new_salt() -> Salt:
 
 def encode_frame(salt: Salt, sequence: int, kind: FrameType, *parts: bytes) -> bytes:
     """Build a frame whose payload is `parts` in a row. ValueError if that is more than 1 GiB."""
-    payload = b"".join(parts)  # of one part that is no copy
-    length = len(payload)
+    length = sum(map(len, parts))
     if length > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a journal frame holds at most {MAX_PAYLOAD_BYTES} bytes, not {length}")
     checked = _CHECKED.pack(length, sequence, kind)
-    crc = zlib.crc32(payload, zlib.crc32(checked, salt.seed))
-    return _MARK_AND_CRC.pack(salt.mark, crc) + checked + payload
+    crc = zlib.crc32(checked, salt.seed)
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return b"".join((_MARK_AND_CRC.pack(salt.mark, crc), checked, *parts))
 
 
 def parse_head(head: bytes, salt: Salt) -> Head | None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from runner.journal.header import Opening, SegmentHeader
     from runner.journal.window import Window
 
+# Longer frames are checked in pieces before they are read as a whole: a damaged length must not make us fetch most of
+# the file into memory before it is found out.
+_AT_ONCE_BYTES: Final = 8 << 20
 _TYPES: Final = {int(kind): kind for kind in FrameType}
 _SALVAGE_HINT: Final = "the file is kept as it is; `evalrunner verify RUN_DIR --salvage DIR` copies all that is sound"
 
@@ -217,11 +220,10 @@ def _read_frame(window: Window, salt: Salt, offset: int) -> Frame | None:
         return None
     kind = _TYPES.get(head.type)
     crc = crc32(head.checked, salt.seed)
-    if head.length <= CHUNK_BYTES:
+    if head.length <= _AT_ONCE_BYTES:
         payload = window.read(start, head.length)
         sound = kind is not None and crc32(payload, crc) == head.crc
         return Frame(kind, payload, offset, head.sequence) if sound and kind is not None else None
-    # In pieces: a damaged length must not make us fetch most of the file into memory before it is found out.
     for piece in range(start, start + head.length, CHUNK_BYTES):
         crc = crc32(window.read(piece, min(CHUNK_BYTES, start + head.length - piece)), crc)
     if kind is None or crc != head.crc:

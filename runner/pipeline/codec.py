@@ -19,6 +19,7 @@ from runner.records import Attempt, SkippedRow
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runner.pipeline.cases import Listed
     from runner.records import Case, Record
 
 _LENGTH = struct.Struct("<I")
@@ -70,14 +71,15 @@ class Ended(NamedTuple):
 
     `choices` is a number, or a list of three where the request asked for a part of them: see `Part`. `cases` lists
     (key, sample_id, repeat, row digest, carry, target, kept columns, input bytes; the last where requests can hold
-    several cases), `response` (http_status, headers, started_at, latency_s, first_token_s), `failure` (error_kind,
-    message, http_status), `last` the fields of the last attempt in the order of `Attempt`.
+    several cases), or holds a list of each of these where there are many. `response` is (http_status, headers,
+    started_at, latency_s, first_token_s), `failure` (error_kind, message, http_status), `last` the fields of the last
+    attempt in the order of `Attempt`.
     """
 
     key: str
     path: str
     choices: int | list[int]
-    cases: list[list[Any]]
+    cases: Listed
     response: list[Any] | None
     failure: list[Any] | None
     attempts: int
@@ -171,7 +173,7 @@ def attempt_fields(attempt: Attempt) -> list[Any]:
 
 def _cases(cases: Sequence[Case]) -> Any:
     if isinstance(cases, PackedCases):
-        return orjson.Fragment(cases.json())
+        return orjson.Fragment(cases.json)
     return [_case_fields(case) for case in cases]
 
 

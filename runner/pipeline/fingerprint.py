@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import repeat
 from operator import itemgetter
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
@@ -213,29 +215,49 @@ def id_text(column: str, value: Any) -> str:
     raise UnusableRowError(f"the id column '{column}' is {_describe(value)}; an id is a text or a whole number")
 
 
+def sample_ids(
+    plan: RequestPlan, rows: Sequence[Mapping[str, Any]], contents: Sequence[bytes], occurrences: Sequence[int] | None
+) -> list[str]:
+    """Return the ids of rows; `occurrences` null stands for zeros. Raises UnusableRowError."""
+    if plan.id_column is None or occurrences is not None:
+        return list(map(sample_id, repeat(plan), rows, contents, occurrences or repeat(0)))
+    ids = list(map(itemgetter(plan.id_column), rows))
+    if set(map(type, ids)) == {str} and all(ids):
+        return ids
+    return [id_text(plan.id_column, own_id) for own_id in ids]
+
+
 def kept_columns(plan: RequestPlan, values: Mapping[str, Any]) -> bytes:
     """Return the kept columns of a row as a JSON object."""
+    return json_bytes(kept_row(plan, values))
+
+
+def kept_row(plan: RequestPlan, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the kept columns of a row as they are."""
     if plan.ready_made:
-        return b"{}"
-    if plan.kept is None:
-        return json_bytes(values)
-    return json_bytes({name: values[name] for name in plan.kept if name in values})
+        return {}
+    return values if plan.kept is None else {name: values[name] for name in plan.kept if name in values}
 
 
-def kept_values(plan: RequestPlan, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Return the kept columns of some rows as they are."""
-    kept = plan.kept
-    return rows if kept is None else [{name: row[name] for name in kept if name in row} for row in rows]
+def kept_values(plan: RequestPlan, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the kept columns of rows that all have the same ones. Raises KeyError where they do not."""
+    return {name: list(map(itemgetter(name), rows)) for name in kept_row(plan, rows[0])}
 
 
 def target_text(plan: RequestPlan, values: Mapping[str, Any]) -> str | None:
     """Return the reference answer as text; anything but a text as JSON."""
-    if plan.target_column is None:
-        return None
-    value = values.get(plan.target_column)
-    if value is None or type(value) is str:
-        return value
-    return json_bytes(value).decode()
+    return None if plan.target_column is None else _as_text(values.get(plan.target_column))
+
+
+def target_texts(plan: RequestPlan, rows: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """Return the reference answers of rows."""
+    column = plan.target_column
+    found = [None if column is None else row.get(column) for row in rows]
+    return found if set(map(type, found)) <= {str, NoneType} else list(map(_as_text, found))
+
+
+def _as_text(target: Any) -> str | None:
+    return target if target is None or type(target) is str else json_bytes(target).decode()
 
 
 @value
@@ -272,10 +294,10 @@ class RequestBuilder:
         answer_tokens, unbounded = self._fixed_answer or _answer_of(plan, body)
         path = plan.path if plan.target is None else plan.target(body)
         requests = []
-        for repeat, (own, sent) in enumerate(encoded):
-            key = digest128(prefix + self._key_rests[repeat] + sent)
+        for number, (own, sent) in enumerate(encoded):
+            key = digest128(prefix + self._key_rests[number] + sent)
             sent_bytes = sent if plan.wire is None else plan.wire(own)
-            case = Case(key, own_id, repeat, digest, row.carry, target, columns)
+            case = Case(key, own_id, number, digest, row.carry, target, columns)
             reserve = plan.endpoint.reserve_tokens(body, prompt_bytes(sent_bytes))
             if plan.stream and plan.endpoint.stream is not None:
                 sent_bytes = plan.endpoint.stream.ask(sent_bytes)
@@ -305,7 +327,7 @@ class RequestBuilder:
         body = values["body"] if plan.ready_made else plan.template.render(values)
         seed = body.get("seed")
         if plan.repeats > 1 and type(seed) is int:
-            owns = [{**body, "seed": seed + repeat} for repeat in range(plan.repeats)]
+            owns = [{**body, "seed": seed + number} for number in range(plan.repeats)]
             encoded = [(own, dumps(own, option=orjson.OPT_SORT_KEYS)) for own in owns]
         else:
             encoded = [(body, dumps(body, option=orjson.OPT_SORT_KEYS))] * plan.repeats
@@ -316,7 +338,7 @@ def key_endings(plan: RequestPlan) -> list[bytes]:
     """Return what stands in a key's text between the sample's id and the body, for each repeat."""
     model = None if plan.ready_made else plan.model
     wire = [plan.wire_digest.hex()] if plan.wire_digest else []
-    rests = (dumps([repeat, plan.endpoint.name, model, *wire])[1:] for repeat in range(plan.repeats))
+    rests = (dumps([number, plan.endpoint.name, model, *wire])[1:] for number in range(plan.repeats))
     return [b"," + rest for rest in rests]
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,16 +11,18 @@ from orjson import dumps
 
 from runner.digest import digest128
 from runner.errors import TemplateError
-from runner.pipeline.cases import PackedCases, encode_case
+from runner.pipeline.cases import CaseColumns, PackedCases
 from runner.pipeline.fingerprint import (
     UnusableRowError,
-    kept_columns,
+    kept_row,
     kept_values,
     key_endings,
     occurrence_digest,
     row_digest,
     sample_id,
+    sample_ids,
     target_text,
+    target_texts,
 )
 from runner.pipeline.packing import Loose
 from runner.records import Case, Request, Wrapping
@@ -74,34 +75,39 @@ class LooseBuilder:
             return None
         contents, carries = found
         start = plan.request_digest
-        digests = [blake2b(start + content, digest_size=16).hexdigest() for content in contents]
+        digests = [blake2b(start + content, digest_size=16).digest() for content in contents]
         if occurrences is not None:
-            pairs = zip(digests, occurrences, strict=True)
-            digests = [occurrence_digest(bytes.fromhex(digest), number).hex() for digest, number in pairs]
+            digests = list(map(occurrence_digest, digests, occurrences))
         try:
-            ids = list(map(sample_id, repeat(plan), rows, contents, occurrences or repeat(0)))
-            texts, inputs = list(map(dumps, ids)), list(map(self._encode, rows))
-            targets = list(map(target_text, repeat(plan), rows)) if plan.target_column else repeat(None)
-            around = [digests, carries, targets, kept_values(plan, rows), sizes := list(map(len, inputs))]
-            if not all(map(_is_one, inputs)):
-                return None
-            return [self._loose(number, (ids, texts), inputs, around, sizes) for number in range(plan.repeats)]
-        except (UnusableRowError, TemplateError, TypeError):
+            ids = sample_ids(plan, rows, contents, occurrences)
+            inputs = list(map(self._encode, rows))
+            cases = CaseColumns(
+                keys=[],
+                sample_ids=ids,
+                repeats=[],
+                row_digests=digests,
+                carries=carries,
+                targets=target_texts(plan, rows),
+                kept=kept_values(plan, rows),
+                sizes=list(map(len, inputs)),
+            )
+        except (UnusableRowError, TemplateError, TypeError, KeyError):
             return None
+        if not all(map(_is_one, inputs)):
+            return None
+        texts = list(map(dumps, ids))
+        return [self._loose(number, cases, texts, inputs) for number in range(plan.repeats)]
 
-    def _loose(
-        self, number: int, ids: tuple[list[str], list[bytes]], inputs: list[bytes], around: list[Any], sizes: list[int]
-    ) -> Loose:
-        """Return the cases of one repeat."""
+    def _loose(self, number: int, cases: CaseColumns, ids: list[bytes], inputs: list[bytes]) -> Loose:
+        """Return the cases of one repeat; `ids` are theirs as JSON."""
         constant = (self._constant or ())[number]
         middle, after = self._endings[number] + constant.before, constant.after
         keys = [
-            blake2b(b'["v1",%b%b%b%b' % (own_id, middle, content, after), digest_size=16).hexdigest()
-            for own_id, content in zip(ids[1], inputs, strict=True)
+            blake2b(b'["v1",%b%b%b%b' % (own_id, middle, content, after), digest_size=16).digest()
+            for own_id, content in zip(ids, inputs, strict=True)
         ]
-        entries = list(map(dumps, zip(keys, ids[0], repeat(number), *around, strict=False)))
-        cases = PackedCases(keys, entries, sizes)
-        return Loose(cases, inputs, self._plan.path, constant.choices, constant.wrapping)
+        own = replace(cases, keys=keys, repeats=[number] * len(keys))
+        return Loose(own, inputs, self._plan.path, constant.choices, constant.wrapping)
 
     def build(self, row: Row) -> list[Loose | Request]:
         """Return a row's cases, one for each repeat; one whose input is several becomes a request of its own.
@@ -111,27 +117,28 @@ class LooseBuilder:
         plan, values = self._plan, row.values
         own_id = sample_id(plan, values, row.content, row.occurrence)
         digest = occurrence_digest(row_digest(plan, row.content), row.occurrence)
-        columns, target = kept_columns(plan, values), target_text(plan, values)
+        kept, target = kept_row(plan, values), target_text(plan, values)
         content = self._encode(values)
         prefix = b'["v1",' + dumps(own_id)
         made: list[Loose | Request] = []
         for number, around in enumerate(self._constant or self._around(values)):
             key = digest128(b"".join((prefix, self._endings[number], around.before, content, around.after)))
-            case = Case(key, own_id, number, digest, row.carry, target, columns, len(content))
+            case = Case(key, own_id, number, digest, row.carry, target, b"", len(content))
+            cases = CaseColumns.single(case, kept)
             if _is_one(content):
-                made.append(Loose(_packed(case), [content], plan.path, around.choices, around.wrapping))
+                made.append(Loose(cases, [content], plan.path, around.choices, around.wrapping))
             else:
-                made.append(self._alone(case, content, around))
+                made.append(self._alone(cases, content, around))
         return made
 
-    def _alone(self, case: Case, content: bytes, around: _Around) -> Request:
+    def _alone(self, cases: CaseColumns, content: bytes, around: _Around) -> Request:
         """Return the request of a case whose input is several, or nothing that an input can be: the server decides."""
         plan, wrapping = self._plan, around.wrapping
         logical = orjson.loads(around.before + content + around.after)
         body = plan.wire(logical) if plan.wire else wrapping.before + content + wrapping.after
         reserve = plan.endpoint.reserve_tokens(logical, len(content))
         choices = plan.endpoint.choices_wanted(logical)
-        return Request(case.key, plan.path, body, _packed(case), choices, reserve, wrapping=wrapping)
+        return Request(cases.keys[0], plan.path, body, PackedCases.of(cases), choices, reserve, wrapping=wrapping)
 
     def _around(self, values: Mapping[str, Any]) -> list[_Around]:
         """Return what stands around the input, for each repeat."""
@@ -181,10 +188,6 @@ def _halves(fields: Mapping[str, Any], field: str) -> tuple[bytes, bytes]:
     after = dumps({key: fields[key] for key in fields if key > field}, option=orjson.OPT_SORT_KEYS)[1:]
     comma = b"," if len(before) > 1 else b""
     return before + comma + dumps(field) + b":", (b"," if len(after) > 1 else b"") + after
-
-
-def _packed(case: Case) -> PackedCases:
-    return PackedCases([case.key.hex()], [encode_case(case)], [case.input_bytes])
 
 
 def _is_one(content: bytes) -> bool:

@@ -7,20 +7,20 @@ the array in which an adapter may put one input, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import compress
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, compress
 from typing import TYPE_CHECKING
 
 from runner.digest import digest128
-from runner.pipeline.cases import PackedCases
-from runner.records import Request, value
+from runner.pipeline.cases import CaseColumns, PackedCases
+from runner.records import Request, Wrapping, value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence, Sized
 
     from runner.config import RunConfig
     from runner.endpoints import Endpoint
-    from runner.records import Wrapping
 
 # OpenAI API reference, "Create embeddings": at most 2,048 inputs in an array, and 300,000 tokens summed over them.
 MOST_INPUTS = 2_048
@@ -34,6 +34,7 @@ MOST_ANSWER_BYTES = 6 << 20
 _MOST_OPEN = 32
 # Bytes of a token, so that the estimate is rather too high: of plain English, and of everything else.
 _ASCII_BYTES, _OTHER_BYTES = 3, 2
+_NOTHING = Wrapping(b"", b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class PackLimits:
 class Loose:
     """Cases that can share requests: their inputs as JSON, and what stands around each of them, the same for all."""
 
-    cases: PackedCases
+    cases: CaseColumns
     contents: list[bytes]
     path: str
     choices: int
@@ -62,10 +63,7 @@ class Loose:
 
     def only(self, chosen: Sequence[bool]) -> Loose:
         """Return some of the cases."""
-        cases = self.cases
-        keys, entries = list(compress(cases.keys, chosen)), list(compress(cases.entries, chosen))
-        sizes, contents = list(compress(cases.sizes, chosen)), list(compress(self.contents, chosen))
-        return replace(self, cases=PackedCases(keys, entries, sizes), contents=contents)
+        return replace(self, cases=self.cases.only(chosen), contents=list(compress(self.contents, chosen)))
 
 
 def limits_of(config: RunConfig, endpoint: Endpoint) -> PackLimits | None:
@@ -90,9 +88,8 @@ class _Open:
     """A pack that is being filled."""
 
     first: Loose
-    cases: list[PackedCases]
-    contents: list[bytes]
-    inputs: int = 0
+    cases: CaseColumns = field(default_factory=CaseColumns.empty)
+    contents: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
     tokens: int = 0
 
@@ -119,26 +116,24 @@ class Packer:
 
     def _add_alike(self, loose: Loose, kind: bytes) -> list[Request]:
         ready: list[Request] = []
-        sizes = [len(content) + 1 for content in loose.contents]
-        tokens = list(map(count_tokens, loose.contents))
+        limits, count = self._limits, len(loose.contents)
+        if limits.inputs == 1:
+            return _close_each(loose)
+        # Sums of all that comes before an input (each takes a comma), so that what fits is looked up, not counted out.
+        sizes = list(accumulate([len(content) + 1 for content in loose.contents], initial=0))
+        tokens = list(accumulate(_count_all(loose.contents, kind), initial=0))
         start = 0
-        while start < len(sizes):
-            pack, end = self._pack_of(loose, kind, ready), start
-            count, size_bytes, total = pack.inputs, pack.size_bytes, pack.tokens
-            limits = self._limits
-            while end < len(sizes) and count < limits.inputs:
-                size_bytes += sizes[end]
-                total += tokens[end]
-                if (size_bytes > limits.size_bytes or total > limits.tokens) and count:
-                    break
-                count += 1
-                end += 1
-            pack.cases.append(loose.cases[start:end])
-            pack.inputs = count
+        while start < count:
+            pack = self._pack_of(loose, kind, ready)
+            by_size = bisect_right(sizes, limits.size_bytes - pack.size_bytes + sizes[start], lo=start) - 1
+            by_tokens = bisect_right(tokens, limits.tokens - pack.tokens + tokens[start], lo=start) - 1
+            end = min(by_size, by_tokens, start + limits.inputs - len(pack.contents))
+            end = max(end, start if pack.contents else start + 1)  # whatever its size, an empty pack takes one
+            pack.cases.add(loose.cases[start:end])
             pack.contents += loose.contents[start:end]
-            pack.size_bytes += sum(sizes[start:end])
-            pack.tokens += sum(tokens[start:end])
-            if end < len(sizes) or count == limits.inputs:
+            pack.size_bytes += sizes[end] - sizes[start]
+            pack.tokens += tokens[end] - tokens[start]
+            if end < count or len(pack.contents) == limits.inputs:
                 ready.append(_close(self._open.pop((loose.wrapping, kind))))
             start = end
         return ready
@@ -148,7 +143,7 @@ class Packer:
         if pack is None:
             if len(self._open) >= _MOST_OPEN:
                 ready.append(_close(self._open.pop(next(iter(self._open)))))
-            pack = self._open[loose.wrapping, kind] = _Open(loose, [], [])
+            pack = self._open[loose.wrapping, kind] = _Open(loose)
         return pack
 
     def flush(self) -> list[Request]:
@@ -163,6 +158,13 @@ def count_tokens(content: bytes) -> int:
     if content[:1] == b"[":
         return content.count(b",") + 1
     return len(content) // (_ASCII_BYTES if content.isascii() else _OTHER_BYTES) + 1
+
+
+def _count_all(contents: Sequence[bytes], kind: bytes) -> Iterable[int]:
+    """Return `count_tokens` of inputs that are all of one kind."""
+    if kind == b"[" or not all(map(bytes.isascii, contents)):
+        return map(count_tokens, contents)
+    return [len(content) // _ASCII_BYTES + 1 for content in contents]
 
 
 def take_apart(request: Request, sizes: Sequence[int]) -> list[Request]:
@@ -189,8 +191,9 @@ def single_out(request: Request, position: int) -> tuple[Request, Request]:
     single = parts.pop(1 if position else 0)
     if len(parts) == 1:
         return single, parts[0]
-    cases = PackedCases.joined(_pack(part)[1] for part in parts)
-    return single, _request(request, _pack(request)[0], cases, list(map(_inputs, parts)))
+    (wrapping, cases), (_, behind) = map(_pack, parts)
+    cases.add(behind)
+    return single, _request(request, wrapping, cases, list(map(_inputs, parts)))
 
 
 def without_encoding(request: Request) -> Request:
@@ -202,32 +205,50 @@ def without_encoding(request: Request) -> Request:
     return replace(request, body=body, wrapping=replace(wrapping, before=wrapping.plain, plain=None))
 
 
-def _pack(request: Request) -> tuple[Wrapping, PackedCases]:
+def _pack(request: Request) -> tuple[Wrapping, CaseColumns]:
     if request.wrapping is None or not isinstance(request.cases, PackedCases):
         raise ValueError("the request cannot be taken apart")
-    return request.wrapping, request.cases
+    return request.wrapping, request.cases.columns()
 
 
 def _inputs(request: Request) -> bytes:
-    wrapping, cases = _pack(request)
-    content = request.body[len(wrapping.before) : len(request.body) - len(wrapping.after)]
-    return content[1:-1] if _in_array(wrapping, cases) else content
+    around = request.wrapping or _NOTHING
+    content = request.body[len(around.before) : len(request.body) - len(around.after)]
+    return content[1:-1] if _in_array(around, request.cases) else content
 
 
-def _in_array(wrapping: Wrapping, cases: PackedCases) -> bool:
+def _in_array(wrapping: Wrapping, cases: Sized) -> bool:
     return len(cases) > 1 or wrapping.always_array
 
 
 def _close(pack: _Open) -> Request:
     first = pack.first
     model = Request(b"", first.path, b"", (), first.choices, 0)
-    return _request(model, first.wrapping, PackedCases.joined(pack.cases), pack.contents)
+    return _request(model, first.wrapping, pack.cases, pack.contents)
 
 
-def _request(model: Request, wrapping: Wrapping, cases: PackedCases, contents: Sequence[bytes]) -> Request:
+def _close_each(loose: Loose) -> list[Request]:
+    """Return a request for each input."""
+    around, path, choices = loose.wrapping, loose.path, loose.choices
+    packed = zip(loose.cases.keys, PackedCases.each(loose.cases), loose.contents, strict=True)
+    return [
+        Request(
+            key,
+            path,
+            b"".join((around.before, b"[%b]" % content if around.always_array else content, around.after)),
+            cases,
+            choices,
+            len(content) // 4 + around.answer_tokens,
+            wrapping=around,
+        )
+        for key, cases, content in packed
+    ]
+
+
+def _request(model: Request, wrapping: Wrapping, cases: CaseColumns, contents: Sequence[bytes]) -> Request:
     inputs = b",".join(contents)
-    key = digest128(b"pack" + "".join(cases.keys).encode()) if len(cases) > 1 else bytes.fromhex(cases.keys[0])
+    key = digest128(b"pack" + b"".join(cases.keys).hex().encode()) if len(cases) > 1 else cases.keys[0]
     content = b"".join((b"[", inputs, b"]")) if _in_array(wrapping, cases) else inputs
     body = b"".join((wrapping.before, content, wrapping.after))
     reserve = len(inputs) // 4 + len(cases) * wrapping.answer_tokens
-    return Request(key, model.path, body, cases, model.choices, reserve, wrapping=wrapping)
+    return Request(key, model.path, body, PackedCases.of(cases), model.choices, reserve, wrapping=wrapping)

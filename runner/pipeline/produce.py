@@ -237,7 +237,7 @@ def _loose_without_known(todo: Todo, loose: Loose, numbers: Sequence[int]) -> Lo
     """Do the same for cases of the rows with these numbers."""
     if not len(todo.known_keys):
         return loose
-    keys = list(map(bytes.fromhex, loose.cases.keys))
+    keys = loose.cases.keys
     known = todo.is_known(keys)
     if not known.any():
         return loose

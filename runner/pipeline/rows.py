@@ -12,16 +12,19 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from runner.errors import NoChoicesError, ParseError, kind_of, request_errors
 from runner.folder.index import pack_entries, spread_choices
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
+from runner.pipeline.cases import case_rows, count_cases, input_bytes
 from runner.pipeline.codec import part_of, read_meta
 from runner.pipeline.sharing import share, share_amount
 from runner.readers import ColumnKind, to_kind
 from runner.records import Output, Parsed
+from runner.sinks import Repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +87,14 @@ class RowContext:
     dimension: Dimension | None = None
 
 
+class Reading(NamedTuple):
+    """What a stored answer holds, whether its bytes are kept in raw/, and whether its request had failed."""
+
+    parsed: Parsed
+    keep: bool
+    failed: bool
+
+
 @dataclass(slots=True)
 class RowGroup:
     """Records waiting to become rows.
@@ -120,17 +131,20 @@ class RowGroup:
         Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
         """
         ended = read_meta(meta)
-        part = part_of(ended)
-        parsed, sound, failed = _parse(ended, part.choices, (request_body, response), context)
-        if part.of:
+        self.add(ended, parse_record(ended, (request_body, response), context), (meta, request_body, response))
+
+    def add(self, ended: Ended, reading: Reading, raw: tuple[bytes, bytes, bytes]) -> None:
+        """Add one ended request whose answer was read already."""
+        parsed, cases = reading.parsed, case_rows(ended.cases)
+        if not isinstance(ended.choices, int) and (part := part_of(ended)).of:
             parsed = _placed(parsed, part)
-            self.parts.update((len(self.cases) + number, part) for number in range(len(ended.cases)))
+            self.parts.update((len(self.cases) + number, part) for number in range(len(cases)))
         request = len(self.ended)
-        self.raw.append((meta, request_body, response) if context.keep_raw or not sound else None)
+        self.raw.append(raw if reading.keep else None)
         self.ended.append(ended)
         self.parsed.append(parsed)
-        self.failed.append(failed)
-        self._add_cases(ended.cases, parsed, request)
+        self.failed.append(reading.failed)
+        self._add_cases(cases, parsed, request)
 
     def _add_cases(self, cases: list[list[Any]], parsed: Parsed, request: int) -> None:
         first = len(self.cases)
@@ -179,8 +193,8 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
     shared = _request_columns(group)
     responses = _response_columns(group, shared, usage, (cases, noted), context)
     index = pack_entries(
-        row_digests=[case[3] for case in group.cases],
-        keys=[case[0] for case in group.cases],
+        row_digests="".join([case[3] for case in group.cases]),
+        keys="".join([case[0] for case in group.cases]),
         carries=[case[4] for case in group.cases],
         repeats=[case[2] for case in group.cases],
         resend=group.resend,
@@ -189,8 +203,8 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
         index = spread_choices(index, group.parts)
     if group.skipped:
         responses = _joined(responses, len(group.outputs), _skipped_columns(group.skipped, context))
-        digests, keys = ([bytes(getattr(row, name)).hex() for row in group.skipped] for name in ("row_digest", "key"))
-        nothing = [0] * len(keys)
+        digests, keys = (b"".join(_picked(group.skipped, name)).hex() for name in ("row_digest", "key"))
+        nothing = [0] * len(group.skipped)
         index += pack_entries(digests, keys, nothing, nothing, nothing)
     attempts = _ended_attempts(group, shared, usage)
     if group.attempts:
@@ -205,30 +219,33 @@ def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes
     return [_convert(name, values.get(name), kind, notes) for name, kind in columns.items()]
 
 
-def _parse(ended: Ended, choices: int, bodies: tuple[bytes, bytes], context: RowContext) -> tuple[Parsed, bool, bool]:
-    """Return what an answer holds, whether its bytes need not be kept for it, and whether the request failed."""
-    cases = len(ended.cases)
+def parse_record(ended: Ended, bodies: tuple[bytes, bytes], context: RowContext) -> Reading:
+    """Return what an answer holds; whatever is wrong with it becomes outputs that failed."""
+    cases, choices = count_cases(ended.cases), part_of(ended).choices
     if ended.failure is not None:
         kind, message, _ = ended.failure
         if kind == _NO_CHOICES and ended.response is not None:
             # In a 2xx a mended adapter may find the answer that an earlier one did not.
             with contextlib.suppress(Exception):
-                return *_read(bodies, cases, choices, context), False
-        return _same_for_all(kind, message, cases, choices), ended.response is None, True
+                return _read(bodies, cases, choices, context)
+        keep = context.keep_raw or ended.response is not None
+        return Reading(_same_for_all(kind, message, cases, choices), keep, failed=True)
     try:
-        return *_read(bodies, cases, choices, context), False
+        return _read(bodies, cases, choices, context)
     except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
         message = f"the answer cannot be turned into columns ({type(error).__name__}: {error}); its bytes are in raw/"
-    return _same_for_all(_UNREAD, scrub(message), cases, choices), False, False
+    return Reading(_same_for_all(_UNREAD, scrub(message), cases, choices), keep=True, failed=False)
 
 
-def _read(bodies: tuple[bytes, bytes], cases: int, choices: int, context: RowContext) -> tuple[Parsed, bool]:
+def _read(bodies: tuple[bytes, bytes], cases: int, choices: int, context: RowContext) -> Reading:
     parsed = context.endpoint.read(*bodies, cases, choices)
     if len(parsed.outputs) != cases or not all(parsed.outputs):
         raise ValueError("the parser left out a sample")
     if context.dimension is not None:
-        return context.dimension.check(parsed)
-    return parsed, context.endpoint.parse_exchange is None or not _has_unread(parsed)
+        parsed, sound = context.dimension.check(parsed)
+    else:
+        sound = context.endpoint.parse_exchange is None or not _has_unread(parsed)
+    return Reading(parsed, context.keep_raw or not sound, failed=False)
 
 
 def _has_unread(parsed: Parsed) -> bool:
@@ -282,17 +299,18 @@ def _case_usage(group: RowGroup, usage: Columns) -> Columns:
     shared: dict[str, Any] = {name: [] for name in usage}
     for request, ended in enumerate(group.ended):
         of_request = {name: column[request] for name, column in usage.items()}
-        if len(ended.cases) == 1:
+        weights = input_bytes(ended.cases)
+        if len(weights) == 1:
             for name, value in of_request.items():
                 shared[name].append(value)
             continue
-        weights = [case[7] if len(case) > 7 else 0 for case in ended.cases]  # noqa: PLR2004 - the field's place
-        for name, values in _shares(of_request, weights).items():
+        for name, values in share_usage(of_request, weights).items():
             shared[name] += values
     return shared
 
 
-def _shares(of_request: Mapping[str, Any], weights: Sequence[int]) -> dict[str, list[Any]]:
+def share_usage(of_request: Mapping[str, Any], weights: Sequence[int]) -> dict[str, list[Any]]:
+    """Return the usage columns of a request's cases; of_request is what the request used."""
     nothing = [None] * len(weights)
     shares: dict[str, list[Any]] = {
         name: nothing if of_request[name] is None else share(of_request[name], weights) for name in _COUNTS
@@ -397,14 +415,16 @@ def _case_columns(group: RowGroup, context: RowContext) -> tuple[Columns, dict[i
         "repeat": repeats,
         "request_row": group.request_rows,
         "target": targets,
-        **{f"in_{name}": _kept_column(name, kind, values, noted) for name, kind in context.columns.items()},
+        **{
+            f"in_{name}": kept_column(name, kind, [row.get(name) for row in values], noted)
+            for name, kind in context.columns.items()
+        },
     }, noted
 
 
-def _kept_column(name: str, kind: str, rows: Sequence[Mapping[str, Any]], noted: dict[int, list[str]]) -> Sequence[Any]:
+def kept_column(name: str, kind: str, values: Sequence[Any], noted: dict[int, list[str]]) -> Sequence[Any]:
     """Return one kept column of the dataset; values that do not fit are converted or null, with a note by case."""
-    values = [row.get(name) for row in rows]
-    if kind != "int64" and set(map(type, values)) <= {_EXPECTED.get(kind), type(None)}:
+    if set(map(type, values)) <= {_EXPECTED.get(kind), NoneType} and (kind != "int64" or _all_fit(values)):
         return values
     converted = []
     for case, value in enumerate(values):
@@ -422,6 +442,11 @@ def _convert(name: str, value: Any, kind: str, notes: list[str]) -> Any:
     if note:
         notes.append(f"in_{name}: {note}")
     return converted
+
+
+def _all_fit(numbers: Sequence[int | None]) -> bool:
+    known = [number for number in numbers if number is not None]
+    return not known or (_fits(min(known)) and _fits(max(known)))
 
 
 def _fits(value: Any) -> bool:
@@ -458,10 +483,15 @@ def _response_columns(
     noted, own_notes = cases[1], _picked(outputs, "note")
     if noted or any(own_notes):
         columns["parse_note"] = [
-            "; ".join([*noted.get(case, ()), *([own] if own else ())])[:_MAX_MESSAGE] or None
+            join_notes([*noted.get(case, ()), *([own] if own else ())])
             for case, own in zip(case_of, own_notes, strict=True)
         ]
     return columns | _constants(context, len(outputs))
+
+
+def join_notes(notes: Sequence[str]) -> str | None:
+    """Return notes as the text of `parse_note`."""
+    return "; ".join(notes)[:_MAX_MESSAGE] or None
 
 
 def _output_columns(outputs: Sequence[Output], context: RowContext) -> Columns:
@@ -501,7 +531,7 @@ def _skipped_columns(skipped: Sequence[SkippedRow], context: RowContext) -> Colu
 
 
 def _constants(context: RowContext, count: int) -> Columns:
-    return {"endpoint": [context.endpoint.name] * count, "model": [context.model] * count}
+    return {"endpoint": Repeated(context.endpoint.name, count), "model": Repeated(context.model, count)}
 
 
 def _picked(values: Sequence[Any], name: str) -> list[Any]:

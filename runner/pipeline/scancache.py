@@ -32,7 +32,7 @@ _MOST_APPENDED_BYTES = 16 * 1024 * 1024
 # Smaller datasets are scanned in no time.
 _FEWEST_ROWS = 20_000
 _SHORTEST_LINE_BYTES = 2
-_VERSION = 1
+_VERSION = 2
 _ARRAYS = ("high", "low", "carry", "rows", "repeated_rows", "occurrences")
 
 

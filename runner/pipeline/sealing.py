@@ -17,8 +17,9 @@ from runner.folder.index import index_array, write_index
 from runner.folder.layout import TABLES, index_name, part_name
 from runner.folder.totals import Totals
 from runner.journal import FrameType, scan_segment
-from runner.pipeline.codec import decode_attempt, decode_skipped, split_payload
-from runner.pipeline.rows import RowGroup, group_columns
+from runner.pipeline.codec import decode_attempt, decode_skipped, read_meta, split_payload
+from runner.pipeline.packrows import is_whole_pack, pack_columns
+from runner.pipeline.rows import RowGroup, group_columns, parse_record
 from runner.sinks import PartWriter, file_crc32, table_schema
 
 if TYPE_CHECKING:
@@ -27,14 +28,12 @@ if TYPE_CHECKING:
 
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
-    from runner.pipeline.rows import RowContext
+    from runner.pipeline.rows import GroupColumns, RowContext
     from runner.sinks import Arrays
 
 # Frames are turned into columns when they hold this much: parsed log probabilities take about ten times their bytes.
 _GROUP_BYTES = 1024 * 1024
 _GROUP_FRAMES = 2048
-# Vectors take less than their bytes in the journal: larger groups spread the cost of a row group's 60 columns.
-_VECTOR_GROUP_BYTES = 8 * 1024 * 1024
 _ENDED = frozenset({FrameType.ANSWER, FrameType.FAILURE})
 
 
@@ -58,9 +57,8 @@ class StagedPart:
     totals: Totals = field(default_factory=Totals)
     _writers: dict[str, PartWriter] = field(default_factory=dict)
 
-    def write(self, group: RowGroup) -> None:
+    def write(self, made: GroupColumns) -> None:
         """Write one group of rows to every table that has rows in it."""
-        made = group_columns(group, self.sealing.context)
         arrays: Arrays = {}
         for table in TABLES:
             columns = getattr(made, table)
@@ -74,8 +72,7 @@ class StagedPart:
         files = []
         for table, writer in self._writers.items():
             writer.close()
-            size, crc32 = file_crc32(writer.path)
-            files.append(CommittedFile(table, self.name, writer.rows, size, crc32))
+            files.append(CommittedFile(table, self.name, writer.rows, *writer.size_and_crc32))
         if "responses" in self._writers:
             name = index_name(self.name)
             path = staged_path(self.sealing.folder, self.commit, "_commits", name)
@@ -106,10 +103,9 @@ def create_tables(sealing: Sealing, log: CommitLog) -> None:
     files = []
     for table in TABLES:
         path = staged_path(sealing.folder, number, table, part_name(0))
-        with PartWriter(path, table_schema(table, sealing.context.columns, sealing.metadata)):
-            pass
-        size, crc32 = file_crc32(path)
-        files.append(CommittedFile(table, part_name(0), 0, size, crc32))
+        writer = PartWriter(path, table_schema(table, sealing.context.columns, sealing.metadata))
+        writer.close()
+        files.append(CommittedFile(table, part_name(0), 0, *writer.size_and_crc32))
     log.append(Commit(number, "create", files=tuple(files)))
 
 
@@ -141,26 +137,35 @@ def seal_segment(sealing: Sealing, log: CommitLog, segment: Path, *, possibly_bi
 
 def _write_segment(staged: StagedPart, segment: Path) -> None:
     context = staged.sealing.context
-    most = _GROUP_BYTES if context.dimension is None else _VECTOR_GROUP_BYTES
     group, pending, frames = RowGroup(), 0, 0
     scan = scan_segment(segment, run_id=staged.sealing.metadata["run_id"])
     for frame in scan:
-        payload = frame.payload
-        _add_frame(group, frame.kind, payload, context)
-        pending += len(payload)
+        whole = _add_frame(group, frame.kind, frame.payload, context)
+        if whole is not None:
+            staged.write(whole)
+            crash_point("sealing:after-row-group")
+            continue
+        pending += len(frame.payload)
         frames += 1
-        if pending >= most or frames >= _GROUP_FRAMES:
-            staged.write(group)
+        if pending >= _GROUP_BYTES or frames >= _GROUP_FRAMES:
+            staged.write(group_columns(group, context))
             crash_point("sealing:after-row-group")
             group, pending, frames = RowGroup(), 0, 0
     staged.totals.torn_bytes += scan.end.torn_bytes if scan.end else 0
-    staged.write(group)
+    staged.write(group_columns(group, context))
 
 
-def _add_frame(group: RowGroup, kind: FrameType, payload: bytes, context: RowContext) -> None:
+def _add_frame(group: RowGroup, kind: FrameType, payload: bytes, context: RowContext) -> GroupColumns | None:
+    """Add what a frame holds to a group; a pack that makes a group of its own is returned as its columns."""
     if kind in _ENDED:
-        group.add_record(*split_payload(payload), context)
+        meta, request, response = raw = split_payload(payload)
+        ended = read_meta(meta)
+        reading = parse_record(ended, (request, response), context)
+        if is_whole_pack(ended, reading):
+            return pack_columns(ended, reading, raw, context)
+        group.add(ended, reading, raw)
     elif kind == FrameType.ATTEMPT:
         group.attempts.append(decode_attempt(payload))
     elif kind == FrameType.SKIPPED:
         group.skipped.append(decode_skipped(payload))
+    return None

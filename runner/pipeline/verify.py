@@ -16,6 +16,7 @@ from runner.folder.layout import SUPERSEDED, TABLES, index_name, part_name
 from runner.folder.manifest import INTERRUPTED, read_manifest, write_manifest
 from runner.folder.totals import Totals
 from runner.journal import FrameType, SegmentHeader, SegmentWriter, list_segments, salvage_segment, scan_segment
+from runner.pipeline.cases import case_keys
 from runner.pipeline.codec import encode_attempt, join_parts, part_of, read_meta
 from runner.pipeline.recovery import next_segment, recover
 from runner.records import Attempt
@@ -279,7 +280,7 @@ def _journal_again(
             last.add((ended.key, ended.last[1]))
             part = part_of(ended)
             choices = range(part.first, part.first + part.choices) if part.of else (0,)
-            places = {(bytes.fromhex(case[0]), choice) for case in ended.cases for choice in choices}
+            places = {(bytes.fromhex(key), choice) for key in case_keys(ended.cases) for choice in choices}
             if places <= seen:
                 continue
             seen |= places

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.errors import DatasetError
@@ -50,15 +51,24 @@ class ColumnScan:
         """Take note of some rows. Raises DatasetError where there are more than 4096 columns."""
         masks, bits = self._masks, _BITS
         try:
+            if rows and set(map(len, rows)) == {len(rows[0])}:
+                self._update_alike(rows)
+                return
             for row in rows:
                 for name, value in row.items():
                     masks[name] |= bits[type(value)]
         except KeyError:
-            # A new column. Seeing a row twice changes nothing, so all of them are taken again.
+            # A new column, or others than the first row's. Seeing a row twice changes nothing, so all are taken again.
             _add_columns(masks, rows)
             for row in rows:
                 for name, value in row.items():
                     masks[name] |= bits.get(type(value), _NESTED)
+
+    def _update_alike(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take note of rows with as many columns as the first, by the column. Raises KeyError where one is new."""
+        for name in rows[0]:
+            for kind in set(map(type, map(itemgetter(name), rows))):
+                self._masks[name] |= _BITS[kind]
 
     def kinds(
         self, overrides: Mapping[str, str], source: Mapping[str, ColumnKind] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.sinks.columns import JoinedTexts, Repeated
 from runner.sinks.parts import Arrays, PartWriter, file_crc32, read_row_groups, verify_part
 from runner.sinks.rewrite import partition, replace_values
 from runner.sinks.schema import SCHEMA_VERSION, arrow_type, attempts_schema, raw_schema, responses_schema, table_schema
@@ -9,7 +10,9 @@ from runner.sinks.schema import SCHEMA_VERSION, arrow_type, attempts_schema, raw
 __all__ = [
     "SCHEMA_VERSION",
     "Arrays",
+    "JoinedTexts",
     "PartWriter",
+    "Repeated",
     "arrow_type",
     "attempts_schema",
     "file_crc32",

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import zlib
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runner.durable import sync_file
+from runner.durable import sync_file, write_all
 from runner.errors import DamagedError, StorageError
+from runner.sinks.columns import array_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
+    from _typeshed import ReadableBuffer
+
 # zstd at its fastest: a run is bought once and read many times, yet sealing runs beside the requests.
 _COMPRESSION_LEVEL = 1
 # What a row group holds in memory before it is written: larger ones cost less time a row, and more memory.
 _ROW_GROUP_BYTES = 4 * 1024 * 1024
 # Text columns of model output hardly repeat; dictionaries for them cost time and save nothing.
-_FLOAT_LISTS = pa.list_(pa.float32())
-_NO_VECTOR = np.empty(0, np.float32)
+_INCOMPRESSIBLE = {"key", "embedding.list.element", "response"}
 _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "served_model", "server", "target"]
 
 
@@ -33,11 +35,39 @@ _DICTIONARY = ["status", "error_kind", "finish_reason", "endpoint", "model", "se
 Arrays: TypeAlias = "dict[tuple[int, pa.DataType], tuple[pa.Array, Sequence[Any]]]"
 
 
+class _CheckedFile(io.RawIOBase):
+    """A new file that knows size and CRC-32 of what was written to it: nobody has to read it again for these."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self.size_bytes = 0
+        self.crc32 = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size_bytes
+
+    def write(self, block: ReadableBuffer, /) -> int:
+        block = memoryview(block)
+        write_all(self._descriptor, block)
+        self.size_bytes += block.nbytes
+        self.crc32 = zlib.crc32(block, self.crc32)
+        return block.nbytes
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.close(self._descriptor)
+
+
 class PartWriter:
     """Writes one part in row groups of a few MB; the file is complete and durable only after `close`.
 
-    `light` compresses with snappy: vectors and their base64 hardly get smaller, and trying costs more than all the rest
-    of writing them. Raises StorageError for whatever the disk refuses.
+    `light` is for runs with vectors. These and their base64 do not get smaller, and are not compressed; all else is
+    with snappy, whose time is small beside theirs. Raises StorageError for whatever the disk refuses.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, *, light: bool = False) -> None:
@@ -48,12 +78,12 @@ class PartWriter:
         self._waiting_bytes = 0
         dictionary = [name for name in _DICTIONARY if name in schema.names]
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            self._file = os.fdopen(descriptor, "wb")
+            self._written = _CheckedFile(path)
+            self._file = io.BufferedWriter(self._written)
             self._writer = pq.ParquetWriter(
                 self._file,
                 schema,
-                compression="snappy" if light else "zstd",
+                compression=_light(schema) if light else "zstd",
                 compression_level=None if light else _COMPRESSION_LEVEL,
                 use_dictionary=dictionary or False,
                 write_page_checksum=True,
@@ -61,6 +91,11 @@ class PartWriter:
             )
         except OSError as error:
             raise _storage_error(path, error) from error
+
+    @property
+    def size_and_crc32(self) -> tuple[int, int]:
+        """Size in bytes and CRC-32 of the file, once it is closed."""
+        return self._written.size_bytes, self._written.crc32
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +117,7 @@ class PartWriter:
 
         `known` remembers arrays, for tables that share columns.
         """
-        count = len(next(iter(columns.values()), ()))
+        count = next(map(len, columns.values()), 0)
         known = {} if known is None else known
         arrays = [_array(columns.get(field.name), count, field.type, known) for field in self.schema]
         self.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
@@ -115,28 +150,19 @@ class PartWriter:
         sync_file(self.path)
 
 
+def _light(schema: pa.Schema) -> dict[str, str]:
+    """Return how each column is compressed where a run has vectors; a list's name is that of its elements."""
+    names = [f"{field.name}.list.element" if field.name == "embedding" else field.name for field in schema]
+    return {name: "none" if name in _INCOMPRESSIBLE else "snappy" for name in names}
+
+
 def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType, known: Arrays) -> pa.Array:
     if values is None:
         return pa.nulls(count, kind)
     found = known.get((id(values), kind))
     if found is None:
-        made = _float_lists(values, kind) if kind == _FLOAT_LISTS else pa.array(values, kind)
-        found = known[id(values), kind] = (made, values)  # which keeps the id from being given away
+        found = known[id(values), kind] = (array_of(values, kind), values)  # which keeps the id from being given away
     return found[0]
-
-
-def _float_lists(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return vectors as one array: their buffers joined, no number made an object; NaN in one of them is null."""
-    if not any(isinstance(value, np.ndarray) for value in values):
-        return pa.array(values, kind)
-    vectors = [_NO_VECTOR if value is None else np.asarray(value, dtype=np.float32) for value in values]
-    offsets = np.zeros(len(vectors) + 1, np.int32)
-    np.cumsum([len(vector) for vector in vectors], out=offsets[1:])
-    joined = np.concatenate(vectors)
-    numbers = pa.array(joined, kind.value_type, from_pandas=bool(np.isnan(joined).any()))
-    missing = np.array([value is None for value in values])
-    mask = pa.array(missing) if missing.any() else None
-    return pa.ListArray.from_arrays(pa.array(offsets), numbers, type=kind, mask=mask)
 
 
 def file_crc32(path: Path) -> tuple[int, int]:

@@ -37,7 +37,7 @@ ENTRIES = st.tuples(
 
 def packed(entries: Iterable[Entry]) -> bytes:
     digests, keys, carries, repeats, resend = zip(*entries, strict=True)
-    return pack_entries([digest.hex() for digest in digests], [key.hex() for key in keys], carries, repeats, resend)
+    return pack_entries(b"".join(digests).hex(), b"".join(keys).hex(), carries, repeats, resend)
 
 
 def unpacked(record: np.void) -> Entry:

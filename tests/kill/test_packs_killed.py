@@ -13,6 +13,7 @@ import pytest
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.journal import FrameType, list_segments, scan_segment
+from runner.pipeline.cases import case_keys
 from runner.pipeline.codec import read_meta, split_payload
 from runner.pipeline.verify import verify
 from runner.simulate import vector_of
@@ -116,9 +117,9 @@ def acknowledged(root: Path) -> dict[str, str]:
         for frame in scan_segment(path):
             if frame.kind in {FrameType.ANSWER, FrameType.FAILURE}:
                 ended = read_meta(split_payload(frame.payload)[0])
-                for one in ended.cases:
-                    assert one[0] not in found, "a key was answered twice"
-                    found[one[0]] = ended.key
+                for key in case_keys(ended.cases):
+                    assert key not in found, "a key was answered twice"
+                    found[key] = ended.key
     return found
 
 

@@ -21,7 +21,7 @@ from runner.errors import (
     RequestTooLargeError,
     ServerError,
 )
-from runner.pipeline.cases import PackedCases
+from runner.pipeline.cases import CaseColumns
 from runner.pipeline.packing import Loose, Packer, PackLimits
 from runner.pipeline.splitting import Encoding, Family, Move, Splitter, halves
 from runner.records import Wrapping
@@ -40,9 +40,9 @@ KNOWN = Wrapping(b'{"input":', b"}")
 
 def pack_of(texts: list[str], wrapping: Wrapping = KNOWN) -> Request:
     contents = [orjson.dumps(text) for text in texts]
-    keys = [f"{number:032x}" for number in range(len(texts))]
-    entries = [orjson.dumps([key, key, 0, key, 0, None, {}, 1]) for key in keys]
-    cases = PackedCases(keys, entries, list(map(len, contents)))
+    count, keys = len(texts), [number.to_bytes(16, "big") for number in range(len(texts))]
+    ids, zeros, sizes = [key.hex() for key in keys], [0] * count, list(map(len, contents))
+    cases = CaseColumns(keys, ids, zeros, keys[:], zeros[:], [None] * count, {}, sizes)
     packer = Packer(PackLimits(10**6, 10**9, 10**9))
     packer.add(Loose(cases, contents, "/embeddings", 1, wrapping))
     return packer.flush()[0]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.config import config_from_dict
-from runner.pipeline.cases import PackedCases
+from runner.pipeline.cases import CaseColumns
 from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader
 from runner.pipeline.loose import LooseBuilder
 from runner.pipeline.packing import (
@@ -42,12 +42,10 @@ ARRAY = Wrapping(b'{"input":', b',"model":"m"}', always_array=True)
 
 def loose(contents: list[Any], first: int = 0, wrapping: Wrapping = AROUND) -> Loose:
     texts = [orjson.dumps(content) for content in contents]
-    keys = [f"{number:032x}" for number in range(first, first + len(texts))]
-    entries = [
-        orjson.dumps([key, f"s{key[-4:]}", 0, key, 1, None, {}, len(text)])
-        for key, text in zip(keys, texts, strict=True)
-    ]
-    return Loose(PackedCases(keys, entries, list(map(len, texts))), texts, "/embeddings", 1, wrapping)
+    count, keys = len(texts), [number.to_bytes(16, "big") for number in range(first, first + len(texts))]
+    ids = [f"s{key.hex()[-4:]}" for key in keys]
+    cases = CaseColumns(keys, ids, [0] * count, keys[:], [1] * count, [None] * count, {}, list(map(len, texts)))
+    return Loose(cases, texts, "/embeddings", 1, wrapping)
 
 
 def pack(contents: list[Any], limits: PackLimits | None = None, wrapping: Wrapping = AROUND) -> list[Request]:
@@ -315,7 +313,7 @@ def check_batches(plan: RequestPlan, packed: LooseBuilder, rows: list[Any], occu
     each = [packed.build(Row(row, *reader.read(row), n)) for row, n in zip(rows, occurrences, strict=True)]
     for repeat, loose_ in enumerate(batch):
         singles = [made[repeat] for made in each]
-        assert loose_.cases.keys == [one.cases[0].key.hex() for one in singles]
+        assert loose_.cases.keys == [one.cases[0].key for one in singles]
         assert list(loose_.cases) == [one.cases[0] for one in singles]
         assert [loose_.wrapping] * len(singles) == [one.wrapping for one in singles]
 

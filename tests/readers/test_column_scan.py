@@ -137,3 +137,19 @@ def test_an_override_must_name_a_column_and_a_type() -> None:
     with pytest.raises(DatasetError, match="'float' is no type for column 'answer'") as caught:
         scan.kinds({"answer": "float"})
     assert caught.value.hint == "one of int64, double, bool, string"
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from("abc"), st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([])
+        ),
+        max_size=6,
+    )
+)
+def test_rows_are_seen_together_as_one_by_one(rows: list[dict[str, Any]]) -> None:
+    together, each = ColumnScan(), ColumnScan()
+    together.update(rows)
+    for row in rows:
+        each.update([row])
+    assert together.kinds({}) == each.kinds({})
