@@ -114,6 +114,7 @@ def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:
             cases,
             already_done=max(0, total - cases),
             packs=packs,
+            again=opened.again is not None,
         ),
         server=server,
         store=Store(number, manifest.run_id, manifest.config_digest, segment, opened.sealing, opened.log),
