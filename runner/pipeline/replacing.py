@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from runner.crash_points import crash_point
+from runner.durable import publish
 from runner.folder.commits import CommittedFile, staged_path
 from runner.folder.index import ENTRY, key_of, read_index, write_index
 from runner.folder.layout import SUPERSEDED, index_name, part_name
@@ -177,7 +178,7 @@ def _write_without(source: Path, target: Path, lost: AbstractSet[int], dropped: 
             for part, writer in zip(split_rows(batch, goes), (kept, dropped), strict=True):
                 if part.num_rows:
                     writer.write_batch(part.select(dropped.schema.names).cast(dropped.schema))
-    fresh.replace(target)
+    publish(fresh, target)
     return kept.rows
 
 
