@@ -200,12 +200,21 @@ def test_where_one_of_several_choices_is_cut_all_are_asked_for_again(tmp_path: P
     assert Counter(row["text"] for row in table(tmp_path / "run")) == {"16 of 0": 3, "16 of 1": 3}
 
 
-def test_a_failed_retry_leaves_the_cut_answer_in_its_place(tmp_path: Path) -> None:
-    """The larger request is refused, as where it no longer fits the context: what was paid for stands."""
+TOO_LONG = {"message": "This model's maximum context length is 8 tokens.", "code": "context_length_exceeded"}
+TOO_MANY = {
+    "message": "max_tokens is too large: 8. This model supports at most 4 completion tokens, whereas you provided 8.",
+    "type": "invalid_request_error",
+    "param": "max_tokens",
+    "code": "invalid_value",
+}
+
+
+@pytest.mark.parametrize(("error", "kind"), [(TOO_LONG, "context_length"), (TOO_MANY, "bad_request")])
+def test_a_failed_retry_leaves_the_cut_answer_in_its_place(tmp_path: Path, error: dict[str, Any], kind: str) -> None:
+    """The larger request is refused, for the context or for the model: what was paid for stands."""
 
     def answer(call: Call) -> Reply:
         if call.body["max_tokens"] > 4:
-            error = {"message": "This model's maximum context length is 8 tokens.", "code": "context_length_exceeded"}
             return Reply(400, orjson.dumps({"error": error}))
         choice = {"index": 0, "message": {"content": "cut"}, "finish_reason": "length"}
         return Reply(body=orjson.dumps({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 4}}))
@@ -217,8 +226,8 @@ def test_a_failed_retry_leaves_the_cut_answer_in_its_place(tmp_path: Path) -> No
         again = runner.run(config, run_dir=run_dir)
     assert (summary.by_status, summary.exit_code, summary.http_requests) == ({"truncated": 3}, 0, 6)
     assert {(row["text"], row["error_kind"], row["attempts"]) for row in table(run_dir)} == {("cut", None, 1)}
-    assert Counter(row["error_kind"] for row in table(run_dir, "attempts")) == {None: 3, "context_length": 3}
-    assert Counter(row["error_kind"] for row in table(run_dir, "superseded")) == {"context_length": 3}
+    assert Counter(row["error_kind"] for row in table(run_dir, "attempts")) == {None: 3, kind: 3}
+    assert Counter(row["error_kind"] for row in table(run_dir, "superseded")) == {kind: 3}
     assert (again.http_requests, again.by_status) == (6, {"truncated": 3})
     assert verify(RunFolder(run_dir)).findings == []
     assert {
