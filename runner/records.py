@@ -215,6 +215,7 @@ class Record:
 
     Exactly one of `failure` and an accepted `response` decides the rows; a failure may carry the response that
     caused it. `queued_s` is the time from the row's first readiness to its last send, less the attempts themselves.
+    `replaces` says that its cases may have rows already, which these are to replace.
     """
 
     request: Request
@@ -225,6 +226,7 @@ class Record:
     finished_at: float
     queued_s: float
     last_attempt: Attempt
+    replaces: bool = False
 
 
 @value

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -17,10 +19,11 @@ from runner.folder.layout import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 _RAW_COLUMNS = ("request", "response")
+# The place in raw's meta, a list whose order is only ever appended to, of when the request ended: UTC seconds.
+_FINISHED_AT = 8
 
 
 def load(run_dir: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -38,11 +41,10 @@ def load(run_dir: str | Path, columns: Sequence[str] | None = None) -> pd.DataFr
     _check(wanted or (), responses.schema, folder)
     if not raw_wanted:
         return _frame(responses.to_table(columns=wanted))
-    with_key = [*wanted, "request_key"] if wanted is not None and "request_key" not in wanted else wanted
-    raw = _table(folder, "raw").to_table(columns=["request_key", *raw_wanted])
-    # A failure that was sent again has bodies too; the last ones are those of the rows as they stand.
-    bodies = _frame(raw).drop_duplicates("request_key", keep="last")
-    joined = _frame(responses.to_table(columns=with_key)).merge(bodies, on="request_key", how="left")
+    joining = ["request_key", "finished_at"]
+    with_keys = None if wanted is None else [*wanted, *(name for name in joining if name not in wanted)]
+    bodies = _bodies(folder, raw_wanted)
+    joined = _frame(responses.to_table(columns=with_keys)).merge(bodies, on=joining, how="left")
     return joined[list(columns or joined.columns)]
 
 
@@ -77,6 +79,15 @@ def load_embeddings(run_dir: str | Path) -> tuple[list[str], NDArray[np.float32]
     if left_out:
         warnings.warn(f"{folder.root}: {left_out} rows have no vector and are left out", stacklevel=2)
     return ids, matrix[: len(ids)]
+
+
+def _bodies(folder: RunFolder, names: Sequence[str]) -> pd.DataFrame:
+    """Return the bodies with what tells the answers to one request apart, since some of them were replaced."""
+    raw = _table(folder, "raw").to_table(columns=["request_key", "meta", *names])
+    ends = [round(orjson.loads(meta.as_py())[_FINISHED_AT] * 1e6) for meta in raw.column("meta")]
+    finished = pa.array(ends, type=pa.timestamp("us", tz="UTC"))
+    bodies = raw.drop_columns("meta").append_column("finished_at", finished)
+    return _frame(bodies).drop_duplicates(["request_key", "finished_at"], keep="last")
 
 
 def _vector_batches(parts: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,12 +15,16 @@ from runner.config import config_from_dict, load_config
 from runner.errors import NotAvailableError, UsageError
 from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
+from runner.pipeline.again import check_kinds
 from runner.pipeline.estimate import estimate
 from runner.progress import choose_display, duration
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.pipeline import RunSummary
+    from runner.pipeline.again import Again
+
+_MORE_TOKENS = "answers that are cut off are asked for again, which is not in these figures"
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -42,7 +47,12 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
         typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, e.g. limits.max_in_flight=8."),
     ] = None,
     only: Annotated[
-        str | None, typer.Option(metavar="failed|truncated|refused", help="Not available yet.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            metavar="failed|truncated|refused",
+            help="Send only the rows of an existing run that have this status, again; may be given several times.",
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")] = False,
     max_cost: Annotated[
@@ -66,23 +76,27 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     evalrunner run my.yaml --dry-run
 
     evalrunner run my.yaml --limit 20 --set request.params.temperature=0.7 --set limits.requests_per_minute=500
+
+    evalrunner run my.yaml --only failed --only truncated
     """
-    if only is not None:
-        raise NotAvailableError("--only: not available yet", hint="a plain run sends failures of a passing kind again")
+    again = check_kinds(only or ())
     if max_cost is not None:
         raise NotAvailableError("--max-cost: not available yet", hint="--dry-run shows the estimated cost")
     if sum((run_dir is not None, run_id is not None, new)) > 1:
         raise UsageError("--run-dir, --run-id and --new exclude each other")
+    if again and new:
+        raise UsageError("--only and --new exclude each other", hint="--only sends rows of an existing run again")
     changes = [*(overrides or ()), *([f"dataset.limit={limit}"] if limit is not None else ())]
     loaded = load_config(config, overrides=changes)
-    where = Where(run_dir, run_id, new)
+    where = Where(run_dir, run_id, new, existing=bool(again))
     for warning in loaded.warnings:
         say(f"warning: {warning}")
     with loaded.naming_places():
         if dry_run:
-            _show_rehearsal(loaded.config, where, as_json=as_json)
+            _show_rehearsal(loaded.config, where, again, as_json=as_json)
             return
         options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
+        options = replace(options, only=again)
         summary = _run(loaded.config, options)
     _finish(summary, as_json=as_json)
 
@@ -164,8 +178,8 @@ def _next_step(summary: RunSummary) -> str:
     return "Load it:\n  " + "\n  ".join(lines) + again
 
 
-def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
-    found = rehearse(config, where)
+def _show_rehearsal(config: RunConfig, where: Where, only: tuple[str, ...], *, as_json: bool) -> None:
+    found = rehearse(config, where, only)
     guess = estimate(found.production, found.prepared.price, config.limits)
     facts = {
         "run_dir": str(found.located.folder.root),
@@ -177,6 +191,8 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
         "warnings": list(found.prepared.warnings),
         **guess.to_json(),
     }
+    if found.again is not None:
+        facts["again"] = {"by_status": dict(found.again.by_status), "rows": found.again.shown}
     if as_json:
         print_json(facts)
         return
@@ -187,9 +203,11 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
     rows = [
         ("run folder", str(found.located.folder.root) + (" (continued)" if found.located.manifest else " (new)")),
         ("samples", f"{found.scan.samples:,} usable, {found.scan.bad_rows:,} bad"),
-        ("requests", f"{guess.requests:,} to send, {max(done, 0):,} done already"),
+        ("requests", f"{guess.requests:,} to send, {max(done, 0):,} {'left alone' if only else 'done already'}"),
+        *([("again", _rows_again(found.again))] if found.again is not None else ()),
         ("tokens", f"about {guess.prompt_tokens:,} prompt + {completion} completion"),
         ("cost", "unknown (no price)" if guess.cost_usd is None else f"up to ${guess.cost_usd:,.4f}"),
+        *([("truncated", _MORE_TOKENS)] if config.request.on_truncated == "retry" else ()),
         ("time", _time_under_limits(guess.seconds_under_limits, config)),
         ("columns", ", ".join(f"{name}: {kind}" for name, kind in found.scan.columns.items())),
     ]
@@ -197,6 +215,14 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
     first = orjson.dumps(guess.first_request, option=orjson.OPT_INDENT_2).decode() if guess.first_request else "none"
     path = guess.first_path or found.prepared.plan.path
     print_result(f"{table(rows)}\n\nfirst request, {method} {path}:\n{first}\n\nNothing was sent.")
+
+
+def _rows_again(again: Again) -> str:
+    """Return how many rows are sent again, and the first of them."""
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(again.by_status.items()))
+    first = ", ".join(dict.fromkeys(" ".join(str(row["sample_id"]).split()) for row in again.shown))
+    more = ", …" if again.by_status.total() > len(again.shown) else ""
+    return f"{counts}: {first}{more}" if counts else "none"
 
 
 def _time_under_limits(seconds: float | None, config: RunConfig) -> str:

@@ -25,10 +25,12 @@ from runner.config.models import (
 )
 from runner.config.params import warnings
 from runner.config.schema import adapter_json_schema, config_json_schema
+from runner.config.truncation import LONGEST_ANSWER
 from runner.limiter.policy import Limits
 from runner.retry.policy import RetryPolicy
 
 __all__ = [
+    "LONGEST_ANSWER",
     "Budget",
     "Dataset",
     "Gates",

@@ -36,10 +36,8 @@ def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "request.stream", "streaming with requests of several samples"
     if several and config.model.adapter != "openai" and request.endpoint != "embeddings":
         yield "request.batch_size", f"{request.endpoint} of several samples in a request with an adapter"
-    if request.on_truncated != "keep":
-        yield "request.on_truncated", "asking again after a truncated answer"
-    if request.max_tokens_cap is not None:
-        yield "request.max_tokens_cap", "asking again after a truncated answer"
+    if several and request.on_truncated != "keep":
+        yield "request.on_truncated", "asking again after a truncated answer with requests of several samples"
 
 
 def _limits(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -171,10 +171,12 @@ class Request(_Section):
         default="adapt", description="What to do about a parameter that the server turns out not to support."
     )
     on_truncated: Literal["keep", "retry"] = Field(
-        default="keep", description="Keep an answer that was cut off, or ask again up to max_tokens_cap."
+        default="keep",
+        description="Keep an answer that was cut off at the most tokens, or ask again with twice as many, up to "
+        "max_tokens_cap; the last answer is the row's.",
     )
     max_tokens_cap: int | None = Field(
-        default=None, ge=1, le=_INT64, description="With on_truncated: retry, the most tokens asked for."
+        default=None, ge=1, le=_INT64, description="The most tokens asked for with on_truncated: retry."
     )
     retrieval: Retrieval = Field(default=Retrieval(), description="What a RAG system may look into.")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.config.credentials import shown, shown_key
 from runner.config.places import Finding
+from runner.config.truncation import truncation_doubts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +206,7 @@ def warnings(config: RunConfig) -> list[str]:
     request = config.request
     known = PARAMS.get(request.endpoint)
     if known is None:
-        return []
+        return truncation_doubts(request)
     elsewhere = _IN_RESPONSES if request.endpoint == "responses" else {}
     found = []
     for name, value in request.params.items():
@@ -213,7 +214,8 @@ def warnings(config: RunConfig) -> list[str]:
             found += _doubts(name, value, known[name])
         else:
             found += _strangeness(name, known, _ELSEWHERE | elsewhere)
-    return [*found, *_contradictions(request.endpoint, request.params), *_not_streamed(request)]
+    found += _contradictions(request.endpoint, request.params)
+    return [*found, *_not_streamed(request), *truncation_doubts(request)]
 
 
 def _contradictions(endpoint: str, params: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runner.endpoints.answers import missing_choice, parsed_from, status_of, text_or_none
 from runner.endpoints.chat_stream import CHAT_STREAM
 from runner.endpoints.logprobs import read_logprobs
+from runner.endpoints.reasoning import note_reasoning
 from runner.endpoints.retrieved import PLACES, read_beside, read_in_message
 from runner.errors import NoChoicesError
 from runner.jsontext import describe, dumps
@@ -80,7 +81,7 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
     notes = [note] if note else []
     retrieved = None if PLACES.isdisjoint(value) else read_beside(value, notes)
     outputs = _read_choices(value["choices"], choices, retrieved, notes)
-    return parsed_from(value, (outputs,) * cases, notes)
+    return note_reasoning(parsed_from(value, (outputs,) * cases, notes))
 
 
 def _read_choices(

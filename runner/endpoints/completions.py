@@ -15,6 +15,7 @@ from runner.endpoints.answers import missing_choice, parsed_from, positive, stat
 from runner.endpoints.chat import read_choice as read_chat_choice
 from runner.endpoints.completion_stream import COMPLETION_STREAM
 from runner.endpoints.logprobs import read_logprobs
+from runner.endpoints.reasoning import note_reasoning
 from runner.errors import NoChoicesError
 from runner.jsontext import describe
 from runner.records import Output
@@ -78,7 +79,7 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
         tuple(_output(placed.get(case * choices + index), index, notes) for index in range(choices))
         for case in range(cases)
     )
-    return parsed_from(value, outputs, notes)
+    return note_reasoning(parsed_from(value, outputs, notes))
 
 
 def _prompts(body: dict[str, Any]) -> int:

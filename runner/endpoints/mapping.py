@@ -15,6 +15,7 @@ from runner.endpoints.mapped_body import OF_TEXTS, BodyReader
 from runner.endpoints.mapped_errors import UNMAPPED, ErrorReader
 from runner.endpoints.mapped_lists import LogprobReader, RetrievedReader
 from runner.endpoints.mapped_vectors import VectorReader
+from runner.endpoints.reasoning import note_reasoning
 from runner.endpoints.tree import is_true
 from runner.errors import NoChoicesError, ServerError, kind_of
 from runner.jsontext import describe, dumps, loads
@@ -113,7 +114,7 @@ class _Reader:
         found = [value] if self.choices is None else self.choices(value)
         retrieved = self.retrieved.read(value, notes) if self.retrieved else None
         outputs = self._read_choices(found, choices, retrieved, notes)
-        return self.body.parsed(value, (outputs,) * cases, notes)
+        return note_reasoning(self.body.parsed(value, (outputs,) * cases, notes))
 
     def _holds(self, choice: Any) -> bool:
         """Say whether a choice holds an answer: something was said, or the server's word says why nothing was."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.endpoints.answers import missing_choice, parsed_from, positive, status_of, text_or_none
 from runner.endpoints.logprobs import read_chat_logprobs
+from runner.endpoints.reasoning import note_reasoning
 from runner.endpoints.response_stream import RESPONSE_STREAM
 from runner.endpoints.retrieved import read_annotations, read_file_search
 from runner.errors import NoChoicesError, ServerError
@@ -147,7 +148,7 @@ def parse(body: bytes, cases: int, choices: int) -> Parsed:
     if len(items) < len(value["output"]):
         notes.append(f"{len(value['output']) - len(items)} output items are not objects")
     outputs = (_output(value, items, notes), *(missing_choice(index) for index in range(1, choices)))
-    return parsed_from(value, (outputs,) * cases, notes)
+    return note_reasoning(parsed_from(value, (outputs,) * cases, notes))
 
 
 def _output(value: dict[str, Any], items: list[dict[str, Any]], notes: list[str]) -> Output:

@@ -31,6 +31,7 @@ class Pending:
     has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
     of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
     without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt under way.
+    `kept` says that an answer is stored already, which another one may replace.
     """
 
     request: Request
@@ -45,6 +46,7 @@ class Pending:
     whole: Request | None = None
     counted_bytes: int = 0
     ticket: Ticket | None = None
+    kept: bool = False
 
     def so_far(self) -> History:
         """Return what it has been through up to now."""

@@ -40,6 +40,7 @@ def join_parts(meta: bytes, request_body: bytes, response_body: bytes) -> tuple[
 def encode_meta(record: Record, session: int, server: str) -> bytes:
     """Return the JSON that describes a record: everything but the two bodies."""
     request, response, failure = record.request, record.response, record.failure
+    replaces = (1,) if record.replaces else ()
     return orjson.dumps(
         [
             request.key.hex(),
@@ -62,6 +63,7 @@ def encode_meta(record: Record, session: int, server: str) -> bytes:
             attempt_fields(record.last_attempt),
             session,
             server,
+            *replaces,
         ]
     )
 
@@ -73,7 +75,7 @@ class Ended(NamedTuple):
     (key, sample_id, repeat, row digest, carry, target, kept columns, input bytes; the last where requests can hold
     several cases), or holds a list of each of these where there are many. `response` is (http_status, headers,
     started_at, latency_s, first_token_s), `failure` (error_kind, message, http_status), `last` the fields of the last
-    attempt in the order of `Attempt`.
+    attempt in the order of `Attempt`. `replaces` is 1 where its cases may have rows already, which its own replace.
     """
 
     key: str
@@ -89,6 +91,7 @@ class Ended(NamedTuple):
     last: list[Any]
     session: int
     server: str
+    replaces: int = 0
 
 
 class Part(NamedTuple):
@@ -107,7 +110,7 @@ def part_of(ended: Ended) -> Part:
 def read_meta(meta: bytes) -> Ended:
     """Return what a terminal frame's meta says. Raises DamagedError for what is none."""
     try:
-        return Ended._make(orjson.loads(meta))
+        return Ended(*orjson.loads(meta))
     except (ValueError, TypeError) as error:
         raise DamagedError(f"a journal frame cannot be read ({error})") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import RunnerError, internal_error
-from runner.folder.manifest import COMPLETE, write_manifest
+from runner.folder.manifest import COMPLETE, INCOMPLETE, write_manifest
 from runner.pipeline.adapting import note_lessons
 from runner.pipeline.omissions import OMITTED
 from runner.pipeline.summary import Ending, summarize
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from runner.pipeline.summary import RunSummary
 from runner.pipeline.opening import utc_now
 
+# Some of the run was never sent; it can be resumed.
+_INCOMPLETE = 6
+
 
 def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
     """End a session: record how it went and return the summary of the run."""
     kind, error = control.kind, control.error
-    if kind is None:
+    unsent = opened.again.unsent if opened.again else 0
+    if kind is None and opened.again is None:
         try:
             reconcile(opened.sealing, opened.log, opened.production)
         except RunnerError as trouble:
@@ -34,6 +38,8 @@ def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
         status, exit_code = "interrupted", error.exit_code
     elif kind is not None:
         status, exit_code = kind.status, kind.exit_code
+    elif unsent:
+        status, exit_code = INCOMPLETE, _INCOMPLETE
     else:
         status, exit_code = COMPLETE, 0 if passed else 3
     manifest, session = opened.manifest, opened.manifest.sessions[-1]
@@ -78,6 +84,8 @@ def _warnings(opened: OpenRun, error: RunnerError | None) -> list[str]:
         warnings.append(OMITTED)
     if opened.adapting is not None:
         warnings += [opened.prepared.redactor.text(lesson.describe()) for lesson in opened.adapting.lessons]
+    if opened.again is not None and opened.again.unsent:
+        warnings.append(f"{opened.again.unsent} requests were never sent: a run without --only sends them")
     if error is not None:
         text = f"{error.message}" + (f" ({error.hint})" if error.hint else "")
         warnings.append(opened.prepared.redactor.text(text))

@@ -118,9 +118,26 @@ class Dispatch:
             await learning.note_answer(pending, outcome.response)
         if self.families is not None:
             self.families.note_answer(pending, len(outcome.response.body) if outcome.response else 0)
+        if (larger := self._enlarged(pending.request, outcome)) is not None:
+            await self._ask_for_more(larger, pending, outcome, attempt)
+            return
         await self.recorder.end(pending, outcome, attempt)
         if self.families is not None and pending.family is not None:
             await self.families.leave(pending.family)
+
+    def _enlarged(self, request: Request, outcome: Outcome) -> Request | None:
+        enlarging = self.plan.knowledge.enlarging
+        if enlarging is None or self.state.control.stopping:
+            return None
+        return enlarging.larger(request, outcome.response)
+
+    async def _ask_for_more(self, larger: Request, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
+        """Store an answer that was cut off, which is paid for, and let its row ask for a longer one."""
+        await self.recorder.keep(pending, outcome, attempt)
+        pending.request = larger
+        if not self.state.control.stopping:
+            self.state.counters.retries += 1
+            self.state.backlog.postpone(pending, 0.0)
 
     async def _act_on(self, error: RequestError, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
         """Act on a failed attempt: record the failure, stop the run, or let the row wait for its next attempt."""

@@ -23,6 +23,7 @@ from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
 from runner.pipeline.session import run_session
 from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Store, Work
+from runner.pipeline.truncation import enlarging_for
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
@@ -108,10 +109,16 @@ def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:
     segment = next_segment(opened.folder, opened.log)
     packs = plan.packing.limits if plan.packing else None
     return SessionPlan(
-        work=Work(produce(opened.production), cases, already_done=max(0, total - cases), packs=packs),
+        work=Work(
+            produce(opened.production),
+            cases,
+            already_done=max(0, total - cases),
+            packs=packs,
+            again=opened.again is not None,
+        ),
         server=server,
         store=Store(number, manifest.run_id, manifest.config_digest, segment, opened.sealing, opened.log),
-        knowledge=Knowledge(opened.omissions, opened.adapting, opened.remember),
+        knowledge=Knowledge(opened.omissions, opened.adapting, opened.remember, enlarging_for(opened.prepared)),
         audience=Audience(options.display, options.say, opened.events.write, options.catch_signals),
     )
 

@@ -30,11 +30,15 @@ _NOT_IDENTITY = ("timeout_s", "stream", "batch_size")
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """How the caller wants the folder chosen; at most one of them is set."""
+    """How the caller wants the folder chosen; at most one of the first three is set.
+
+    `existing`: it has to be that of a run, finished or not, of any age.
+    """
 
     run_dir: Path | None = None
     run_id: str | None = None
     new: bool = False
+    existing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,18 @@ def identity_of(config: RunConfig) -> dict[str, Any]:
 
 def locate(config: RunConfig, where: Where, now: datetime) -> Located:
     """Choose the run folder. Raises RunFolderError where the named one is of another run, UsageError for a bad name."""
+    located = _choose(config, where, now)
+    if where.existing and located.manifest is None:
+        root = located.folder.root
+        named = where.run_dir or where.run_id
+        raise RunFolderError(
+            f"{root}: there is no run in it" if named else f"{root.parent}: no run of this config is in it",
+            hint="without --only a run begins",
+        )
+    return located
+
+
+def _choose(config: RunConfig, where: Where, now: datetime) -> Located:
     identity = identity_of(config)
     if where.run_dir is not None:
         return _named(where.run_dir.absolute(), where.run_dir.name, config)
@@ -72,12 +88,11 @@ def locate(config: RunConfig, where: Where, now: datetime) -> Located:
     if not where.new:
         for found in _newest_first(runs):
             manifest = found.manifest
-            if (
-                manifest
-                and manifest.identity == identity
-                and status_of(found) != COMPLETE
-                and _is_recent(manifest, now)
-            ):
+            if manifest is None or manifest.identity != identity:
+                continue
+            if where.existing:
+                return Located(found.folder, found.run_id, manifest, f"continuing {found.folder.root}, the newest run")
+            if status_of(found) != COMPLETE and _is_recent(manifest, now):
                 reason = (
                     f"continuing {found.folder.root}, unfinished since {manifest.created_at} (--new begins another)"
                 )

@@ -23,6 +23,7 @@ from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
 from runner.pipeline.adapters import kept_adapter, kept_endpoint
 from runner.pipeline.adapting import adapting_for, note_lessons
+from runner.pipeline.again import find_again
 from runner.pipeline.checked import doubts_of, recent_check
 from runner.pipeline.dimension import Dimension
 from runner.pipeline.eventlog import EventLog
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.folder.commits import CommitLog
     from runner.pipeline.adapting import Adapting
+    from runner.pipeline.again import Again
     from runner.pipeline.locate import Located
     from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.prepare import Prepared
@@ -59,7 +61,8 @@ class RunOptions:
     """How a run is carried out, beyond its config.
 
     `say` gets lines for the person watching; `reuse_input` takes what the folder holds again, as `resume` does:
-    a spooled standard input, and the adapter as it was used.
+    a spooled standard input, and the adapter as it was used. `only` names the statuses of rows that are sent again, and
+    nothing else is; empty: what is missing is sent.
     """
 
     where: Where = field(default_factory=Where)
@@ -69,11 +72,15 @@ class RunOptions:
     catch_signals: bool = False
     reuse_input: bool = False
     warnings: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run folder that is locked, recovered and compared with its dataset: ready to send what is left."""
+    """A run folder that is locked, recovered and compared with its dataset: ready to send what is left.
+
+    `again` is set where only rows that stand already are sent again.
+    """
 
     prepared: Prepared
     folder: RunFolder
@@ -87,6 +94,7 @@ class OpenRun:
     omissions: OmissionWatch | None = None
     adapting: Adapting | None = None
     doubts: list[str] = field(default_factory=list)
+    again: Again | None = None
 
     def remember(self) -> None:
         """Write down what was learnt of the server, so that a later session need not be taught again."""
@@ -145,7 +153,8 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     owed = recover(sealing, log)
     if owed:
         options.say(f"{owed} requests were under way when an earlier session died; they may have been billed")
-    production = production_of(prepared, scan, log)
+    again = find_again(scan.index, log, prepared.plan.repeats, options.only) if options.only else None
+    production = production_of(prepared, scan, log, again)
     refuse_unrenderable(production)
     manifest.dataset = {
         "files": [path.name for path in prepared.paths],
@@ -158,11 +167,14 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         manifest.capabilities["check"] = check
     for doubt in (doubts := doubts_of(prepared, check)):
         options.say(doubt)
-    manifest.sessions.append(_new_session(len(manifest.sessions) + 1))
+    manifest.sessions.append(_new_session(len(manifest.sessions) + 1, options.only))
     manifest.status = RUNNING
     write_manifest(folder, manifest)
     crash_point("run:after-manifest")
-    retract_failures(sealing, log)
+    if again is None:
+        retract_failures(sealing, log)
+    elif not again.by_status:
+        options.say(f"no row has the status {' or '.join(options.only)}: nothing is sent")
     for warning in prepared.warnings:
         options.say(f"warning: {warning}")
     if located.continued and not options.reuse_input:
@@ -171,7 +183,7 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     omissions = watch_for(prepared.config, prepared.plan.endpoint, asks=prepared.asks_for_logprobs)
     adapting = adapting_for(prepared, manifest.capabilities)
     opened = OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options)
-    opened.omissions, opened.adapting, opened.doubts = omissions, adapting, doubts
+    opened.omissions, opened.adapting, opened.doubts, opened.again = omissions, adapting, doubts, again
     return opened
 
 
@@ -204,11 +216,11 @@ def _new_manifest(prepared: Prepared, scan: Scan, run_id: str) -> Manifest:
     )
 
 
-def _new_session(number: int) -> Session:
+def _new_session(number: int, only: tuple[str, ...]) -> Session:
     names = ("aiohttp", "anyio", "orjson", "pyarrow")
     versions = {"evalrunner": version("evalrunner"), "python": platform.python_version()}
     versions |= {name: version(name) for name in names}
-    return Session(number, utc_now(), os.getpid(), socket.gethostname(), versions)
+    return Session(number, utc_now(), os.getpid(), socket.gethostname(), versions, only=list(only))
 
 
 def _check_columns(manifest: Manifest, scan: Scan, options: RunOptions) -> None:

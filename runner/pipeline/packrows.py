@@ -34,6 +34,7 @@ def is_whole_pack(ended: Ended, reading: Reading) -> bool:
         vectors is not None
         and isinstance(ended.cases, dict)
         and part_of(ended) == (1, 0, 0)
+        and not ended.replaces
         and len(vectors) == count_cases(ended.cases) >= _FEWEST_CASES
     )
 

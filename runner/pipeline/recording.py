@@ -23,15 +23,33 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Recorder:
-    """Writes to the journal for a session, and counts; a journal that refuses stops the run."""
+    """Writes to the journal for a session, and counts; a journal that refuses stops the run.
+
+    `replaces` says that all of this session's rows may stand already, and are asked again.
+    """
 
     session: int
     server: str
     journal: JournalWriter
     state: SessionState
+    replaces: bool = False
 
     async def end(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
         """Store how a row ended and count it once that is durable."""
+        error = outcome.error
+        if not await self._store(pending, outcome, attempt):
+            return
+        counters, cases = self.state.counters, len(pending.request.cases)
+        counters.ended += cases
+        counters.failed += cases if error and not pending.kept else 0
+        self.state.backlog.end(pending.counted_bytes)
+
+    async def keep(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
+        """Store an answer whose row goes on; it stands until another answer comes in its place."""
+        await self._store(pending, outcome, attempt)
+        pending.kept = True
+
+    async def _store(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> bool:
         error = outcome.error
         record = Record(
             pending.request,
@@ -42,6 +60,7 @@ class Recorder:
             finished_at=time.time(),
             queued_s=pending.queued_s,
             last_attempt=attempt,
+            replaces=self.replaces or pending.kept,
         )
         kind = FrameType.FAILURE if error else FrameType.ANSWER
         parts = encode_record(record, self.session, self.server)
@@ -49,11 +68,8 @@ class Recorder:
             await self.journal.store(pending.request.key, kind, *parts)
         except StorageError as trouble:
             self.state.control.stop(StopKind.STORAGE, trouble)
-            return
-        counters, cases = self.state.counters, len(pending.request.cases)
-        counters.ended += cases
-        counters.failed += cases if error else 0
-        self.state.backlog.end(pending.counted_bytes)
+            return False
+        return True
 
     def note(self, attempt: Attempt) -> None:
         """Put down an attempt after which its row goes on, or stays unsent."""

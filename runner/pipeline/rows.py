@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 Columns: TypeAlias = "dict[str, Sequence[Any]]"
 
-_RESEND = frozenset(kind for kind, error in request_errors().items() if error.resend)
+# Failures of a passing kind, which a later session sends again.
+RESEND = frozenset(kind for kind, error in request_errors().items() if error.resend)
 _NO_CHOICES = kind_of(NoChoicesError)
 _OUTPUT = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "audio_transcript")
 _LOGPROBS = ("tokens", "token_bytes", "token_logprobs", "top_tokens", "top_logprobs")
@@ -102,7 +103,7 @@ class RowGroup:
     `parsed` and `raw` (meta, request, response; null where it is not kept) run beside `ended`, `request_of` beside
     `cases`, and `outputs`, `embeddings` and `case_of` are one a row. `parts` says of a case, by its place in `cases`,
     which choices its request asked for, where that was not all of them. `attempts` are those that did not end their
-    request.
+    request, `again` the keys (hex) of cases that may have rows already, which these are to replace.
     """
 
     ended: list[Ended] = field(default_factory=list)
@@ -119,6 +120,7 @@ class RowGroup:
     resend: list[bool] = field(default_factory=list)
     attempts: list[tuple[Attempt, int, str]] = field(default_factory=list)
     skipped: list[SkippedRow] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -139,6 +141,8 @@ class RowGroup:
         if not isinstance(ended.choices, int) and (part := part_of(ended)).of:
             parsed = _placed(parsed, part)
             self.parts.update((len(self.cases) + number, part) for number in range(len(cases)))
+        if ended.replaces:
+            self.again += [case[0] for case in cases]
         request = len(self.ended)
         self.raw.append(raw if reading.keep else None)
         self.ended.append(ended)
@@ -153,7 +157,7 @@ class RowGroup:
             self.cases.append(cases[0])
             self.request_of.append(request)
             self.request_rows.append(0)
-            self.resend.append(output.status == "failed" and output.error_kind in _RESEND)
+            self.resend.append(output.status == "failed" and output.error_kind in RESEND)
             self.case_of.append(first)
             self.outputs.append(output)
             self.embeddings.append(output.embedding)
@@ -177,13 +181,17 @@ class RowGroup:
 
 @dataclass(frozen=True, slots=True)
 class GroupColumns:
-    """One group as columns by table, with its share of the totals and of the index. A missing column is all null."""
+    """One group as columns by table, with its share of the totals and of the index. A missing column is all null.
+
+    `again` are the keys (hex) of cases that may have rows already, which these are to replace.
+    """
 
     responses: Columns
     attempts: Columns
     raw: Columns
     index: bytes
     totals: Totals
+    again: Sequence[str] = ()
 
 
 def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
@@ -211,7 +219,7 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
         attempts = _joined(attempts, len(group.ended), _other_attempts(group.attempts))
     own = {case for case, output in zip(group.case_of, group.outputs, strict=True) if output.note}
     totals = _totals(group, {"responses": responses, "attempts": attempts}, usage, len(noted.keys() | own))
-    return GroupColumns(responses, attempts, _raw_columns(group, shared), index, totals)
+    return GroupColumns(responses, attempts, _raw_columns(group, shared), index, totals, group.again)
 
 
 def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes: list[str]) -> list[Any]:
@@ -264,7 +272,7 @@ def _placed(parsed: Parsed, part: Part) -> Parsed:
 
 def _is_passing(outputs: Sequence[Output]) -> bool:
     """Say whether a case came to nothing that another attempt may not mend."""
-    return all(output.status == "failed" and output.error_kind in _RESEND for output in outputs)
+    return all(output.status == "failed" and output.error_kind in RESEND for output in outputs)
 
 
 def _same_for_all(kind: str, message: str, cases: int, choices: int) -> Parsed:
@@ -331,7 +339,8 @@ def _request_columns(group: RowGroup) -> Columns:
     """Return the columns of `responses` that all rows of a request share."""
     if not group.ended:
         return {}
-    keys, _, _, _, responses, failures, attempts, _, finished, queued, last, _, servers = zip(*group.ended, strict=True)
+    columns = zip(*group.ended, strict=True)
+    keys, _, _, _, responses, failures, attempts, _, finished, queued, last, _, servers, _ = columns
     created = [parsed.created for parsed in group.parsed]
     return {
         "request_key": keys,

@@ -19,6 +19,7 @@ from runner.folder.totals import Totals
 from runner.journal import FrameType, scan_segment
 from runner.pipeline.codec import decode_attempt, decode_skipped, read_meta, split_payload
 from runner.pipeline.packrows import is_whole_pack, pack_columns
+from runner.pipeline.replacing import settle
 from runner.pipeline.rows import RowGroup, group_columns, parse_record
 from runner.sinks import PartWriter, file_crc32, table_schema
 
@@ -48,12 +49,16 @@ class Sealing:
 
 @dataclass(slots=True)
 class StagedPart:
-    """The files of one part while they are written: a writer a table, then the index, all in `_tmp/`."""
+    """The files of one part while they are written: a writer a table, then the index, all in `_tmp/`.
+
+    `again` collects the keys (hex) of cases that may have rows already, which this part's are to replace.
+    """
 
     sealing: Sealing
     commit: int
     name: str
     index: bytearray = field(default_factory=bytearray)
+    again: set[str] = field(default_factory=set)
     totals: Totals = field(default_factory=Totals)
     _writers: dict[str, PartWriter] = field(default_factory=dict)
 
@@ -65,6 +70,7 @@ class StagedPart:
             if columns:
                 self._writer(table).write_columns(columns, arrays)
         self.index += made.index
+        self.again.update(made.again)
         self.totals.add(made.totals)
 
     def finish(self) -> tuple[CommittedFile, ...]:
@@ -123,6 +129,10 @@ def seal_segment(sealing: Sealing, log: CommitLog, segment: Path, *, possibly_bi
             _write_segment(staged, segment)
             staged.totals.possibly_billed += possibly_billed
             files = staged.finish()
+            if staged.again:
+                settled = settle(sealing, log, staged.again, files, staged.name)
+                files = settled.files
+                staged.totals.add(settled.totals)
         except BaseException:
             staged.abandon()
             raise

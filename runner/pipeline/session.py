@@ -82,7 +82,7 @@ class _Session:
             store.sealing.folder, store.run_id, store.manifest_digest, store.next_segment, self._to_seal
         )
         self.journal.slots = server.slots
-        self.recorder = Recorder(store.session, server.name, self.journal, state)
+        self.recorder = Recorder(store.session, server.name, self.journal, state, replaces=work.again)
         self.learning = self.families = None
         if plan.knowledge.adapting is not None:
             self.learning = Learning(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runner.pipeline.packing import PackLimits
     from runner.pipeline.rows import Price
     from runner.pipeline.sealing import Sealing
+    from runner.pipeline.truncation import Enlarging
     from runner.progress import Display
     from runner.records import Request, SkippedRow
     from runner.retry import RetryPolicy
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
 class Work:
     """What is left to send: `cases` is how many are left, `already_done` how many earlier sessions did.
 
-    `packs` is set where a request may hold several samples.
+    `packs` is set where a request may hold several samples. `again` says that all of it has rows already, which are to
+    be replaced.
     """
 
     batches: Iterator[list[Request | SkippedRow]]
     cases: int
     already_done: int
     packs: PackLimits | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What is known and learnt of the server; null where there is nothing to learn.
+    """What is known and learnt of the server, and of its answers; null where there is nothing to learn.
 
-    `remember` writes down what `adapting` has learnt; it is called in a thread.
+    `remember` writes down what `adapting` has learnt; it is called in a thread. `enlarging` asks again after answers
+    that were cut off.
     """
 
     omissions: OmissionWatch | None
     adapting: Adapting | None
     remember: Callable[[], None]
+    enlarging: Enlarging | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import DatasetError
 from runner.folder.commits import CommitLog, read_commits
+from runner.pipeline.again import find_again
 from runner.pipeline.checked import refuse_missing
 from runner.pipeline.locate import locate
 from runner.pipeline.prepare import prepare
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.endpoints.adapter import Adapter
     from runner.folder.layout import RunFolder
+    from runner.pipeline.again import Again
     from runner.pipeline.locate import Located, Where
     from runner.pipeline.prepare import Prepared
     from runner.pipeline.scan import BadPlace, Scan
@@ -70,35 +72,37 @@ def bad_rows_error(shown: tuple[BadPlace, ...], count: int) -> DatasetError:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a dry run found: the plan as it stands, and which folder it would go to."""
+    """What a dry run found: the plan as it stands, which folder it would go to, and what would be sent again."""
 
     prepared: Prepared
     scan: Scan
     production: Production
     located: Located
+    again: Again | None = None
 
 
-def rehearse(config: RunConfig, where: Where) -> Rehearsal:
-    """Do everything but writing and sending. Raises as `run` does."""
+def rehearse(config: RunConfig, where: Where, only: tuple[str, ...] = ()) -> Rehearsal:
+    """Do everything but writing and sending; `only` as in `RunOptions`. Raises as `run` does."""
     located = locate(config, where, datetime.now(UTC))
     spooled = None
     if config.dataset.path == "-":
         spooled = spool_stdin(sys.stdin.buffer, Path(tempfile.mkdtemp(prefix="evalrunner-")))
     prepared, scan, _ = prepare_and_scan(config, spooled, located.folder)
     log = read_commits(located.folder) if located.manifest else CommitLog(located.folder)
-    production = production_of(prepared, scan, log)
+    again = find_again(scan.index, log, prepared.plan.repeats, only) if only else None
+    production = production_of(prepared, scan, log, again)
     refuse_unrenderable(production)
-    return Rehearsal(prepared, scan, production, located)
+    return Rehearsal(prepared, scan, production, located, again)
 
 
-def production_of(prepared: Prepared, scan: Scan, log: CommitLog) -> Production:
-    """Return what is left to do of a scanned dataset."""
+def production_of(prepared: Prepared, scan: Scan, log: CommitLog, again: Again | None = None) -> Production:
+    """Return what is left to do of a scanned dataset, or what of it is sent again."""
     dataset = prepared.config.dataset
     return Production(
         paths=prepared.paths,
         plan=prepared.plan,
         index=scan.index,
-        todo=find_todo(scan.index, log, prepared.plan.repeats),
+        todo=again.todo if again else find_todo(scan.index, log, prepared.plan.repeats),
         shuffle_seed=dataset.shuffle_seed,
         skip_bad_rows=dataset.on_bad_row == "skip",
     )

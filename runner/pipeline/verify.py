@@ -268,25 +268,30 @@ def _journal_again(
 ) -> None:
     """Put a part's raw bodies and earlier attempts back into a segment, from which recovery seals them.
 
-    Requests whose places are in `seen` stand elsewhere already: an answer replaced them.
+    Requests whose places are in `seen` stand elsewhere already: an answer replaced them. A failure that came when its
+    rows had an answer, or a failure, is left out: what it was to replace may stand, and then it replaced nothing.
     """
     raw, attempts = tables
     writer = SegmentWriter.open(target.journal, SegmentHeader(run_id=place[1], segment=place[0], manifest=""))
     last: set[tuple[str, int]] = set()
+    own: set[tuple[bytes, int]] = set()
     for batch in read_row_groups(raw):
         columns = (batch.column(name).to_pylist() for name in ("meta", "request", "response"))
         for meta, request, response in zip(*columns, strict=True):
             ended = read_meta(meta)
+            if ended.failure and ended.replaces:
+                continue
             last.add((ended.key, ended.last[1]))
             part = part_of(ended)
             choices = range(part.first, part.first + part.choices) if part.of else (0,)
             places = {(bytes.fromhex(key), choice) for key in case_keys(ended.cases) for choice in choices}
             if places <= seen:
                 continue
-            seen |= places
+            own |= places  # a later answer to the same request may follow, and replaces this one
             kind = FrameType.FAILURE if ended.failure else FrameType.ANSWER
             writer.append(kind, *join_parts(meta, request, response or b""))
         writer.commit()
+    seen |= own
     for attempt, session, server in _earlier_attempts(attempts, last):
         writer.append(FrameType.ATTEMPT, encode_attempt(attempt, session, server))
     writer.commit()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from runner.sinks.columns import JoinedTexts, Repeated
 from runner.sinks.parts import Arrays, PartWriter, file_crc32, read_row_groups, verify_part
-from runner.sinks.rewrite import partition, replace_values
+from runner.sinks.rewrite import partition, replace_values, split_rows
 from runner.sinks.schema import SCHEMA_VERSION, arrow_type, attempts_schema, raw_schema, responses_schema, table_schema
+from runner.sinks.select import rows_where
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -21,6 +22,8 @@ __all__ = [
     "read_row_groups",
     "replace_values",
     "responses_schema",
+    "rows_where",
+    "split_rows",
     "table_schema",
     "verify_part",
 ]

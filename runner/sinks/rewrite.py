@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +23,13 @@ def partition(
         stays = [
             stay and (key, choice) not in gone_choices for stay, key, choice in zip(stays, keys, choices, strict=True)
         ]
-    goes = pa.array([not stay for stay in stays], type=pa.bool_())
-    return batch.filter(pa.array(stays, type=pa.bool_())), batch.filter(goes)
+    return split_rows(batch, [not stay for stay in stays])
+
+
+def split_rows(batch: pa.RecordBatch, goes: Sequence[bool]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return the rows that stay, and those that go."""
+    mask = pa.array(goes, type=pa.bool_())
+    return batch.filter(pc.invert(mask)), batch.filter(mask)
 
 
 def replace_values(

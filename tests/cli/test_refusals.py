@@ -120,16 +120,18 @@ def test_keys_that_are_not_available_yet_are_all_named(
 ) -> None:
     config["scorers"] = [{"name": "exact_match"}]
     config["budget"] = {"max_cost_usd": 5}
-    config["request"]["on_truncated"] = "retry"
+    config["gates"] = {"baseline": "last_good"}
     message = refused(config, simulator, tmp_path)
     assert message.count("not available yet") == 3
-    assert all(key in message for key in ("scorers", "budget.max_cost_usd", "request.on_truncated"))
+    assert all(key in message for key in ("scorers", "budget.max_cost_usd", "gates.baseline"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("run", "my.yaml", "--only", "failed"), "--only"),
+        (("run", "my.yaml", "--only", "okay"), "one of failed, truncated, refused"),
+        (("run", "my.yaml", "--only", "failed"), "no run of this config is in it"),
+        (("run", "my.yaml", "--only", "failed", "--new"), "--only and --new exclude each other"),
         (("compare", "a", "b", "--json-lines"), "evalrunner compare"),
         (("run", "my.yaml", "--new", "--run-id", "x"), "exclude each other"),
     ],

@@ -182,3 +182,26 @@ def test_check_asks_little_and_says_what_it_found(
     away = here("check", path, "--set", "model.base_url=http://127.0.0.1:1/v1")
     assert away.code == 6
     assert "cannot connect" in away.out
+
+
+def test_only_sends_rows_of_the_newest_run_again(simulator: Simulator, config: dict[str, Any], tmp_path: Path) -> None:
+    rows = questions(SAMPLES)
+    for row in rows[:2]:
+        row["question"] += " [[fault:400*1]]"
+    write_rows(tmp_path / "questions.jsonl", rows)
+    path = write_config(tmp_path / "my.yaml", config)
+    first = evalrunner("run", path, "--json", cwd=tmp_path)
+    assert (first.code, first.json["failed"]) == (3, 2)
+    shown = evalrunner("run", path, "--only", "failed", "--only", "refused", "--dry-run", cwd=tmp_path)
+    assert "2 failed: q0, q1" in shown.out
+    assert "2 to send, 10 left alone" in shown.out
+    facts = evalrunner("run", path, "--only", "failed", "--dry-run", "--json", cwd=tmp_path).json
+    assert facts["again"]["by_status"] == {"failed": 2}
+    assert [row["sample_id"] for row in facts["again"]["rows"]] == ["q0", "q1"]
+    assert sent_by(simulator) == SAMPLES
+    again = evalrunner("run", path, "--only", "failed", "--json", cwd=tmp_path)
+    assert (again.code, again.json["run_dir"]) == (0, first.json["run_dir"])
+    assert (again.json["by_status"], again.json["superseded"], sent_by(simulator)) == ({"ok": SAMPLES}, 2, SAMPLES + 2)
+    nothing = evalrunner("run", path, "--only", "failed", cwd=tmp_path)
+    assert (nothing.code, sent_by(simulator)) == (0, SAMPLES + 2)
+    assert "no row has the status failed: nothing is sent" in nothing.err

@@ -14,8 +14,18 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("changes", "where", "message"),
     [
-        ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
-        ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
+        (
+            {
+                "request.endpoint": "completions",
+                "request.prompt": "{{ question }}",
+                "request.batch_size": 4,
+                "request.params": {"max_tokens": 4},
+                "request.on_truncated": "retry",
+                "request.max_tokens_cap": 8,
+            },
+            "request.on_truncated",
+            "asking again after a truncated answer with requests of several samples",
+        ),
         (
             {"model.base_url": [{"url": "http://a"}, {"url": "http://b"}]},
             "model.base_url",
@@ -46,6 +56,7 @@ def test_what_does_not_exist_yet_is_named(
         {"request.repeats": 5},
         {"request.stream": True},
         {"request.on_unsupported": "fail"},
+        {"request": {"params": {"max_tokens": 4}, "on_truncated": "retry", "max_tokens_cap": 8}},
         {"request.endpoint": "completions", "request.prompt": "{{ question }}"},
         {"request.endpoint": "embeddings", "request.input": "{{ question }}"},
         {"request.endpoint": "completions", "request.prompt": "{{ question }}", "request.batch_size": 4},
@@ -75,8 +86,8 @@ def test_what_exists_is_not_named(
 
 
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    config = config_from_dict(values({"matrix": {}, "request.on_truncated": "retry", "notify": [1]}), tmp_path)
-    assert [problem.where for problem in unavailable(config)] == ["request.on_truncated", "notify", "matrix"]
+    config = config_from_dict(values({"matrix": {}, "budget.max_tokens": 1, "notify": [1]}), tmp_path)
+    assert [problem.where for problem in unavailable(config)] == ["budget.max_tokens", "notify", "matrix"]
 
 
 def test_what_cannot_be_streamed_is_named(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

@@ -75,12 +75,14 @@ class Scenario:
     """`prepare` makes the state before; `points` maps a point to the passings that are killed at.
 
     `sent_twice` is how many requests are rightly sent again, `taken_out` how many rows end in `superseded/`.
+    `extra` are arguments of every start but those that prepare.
     """
 
     prepare: Callable[[Case, Driver], None]
     points: Mapping[str, tuple[int, ...]]
     sent_twice: int = 0
     taken_out: int = 0
+    extra: tuple[str, ...] = ()
 
 
 def each(points: tuple[str, ...], *passings: int) -> dict[str, tuple[int, ...]]:
@@ -102,7 +104,7 @@ def leave_segments(case: Case, driver: Driver) -> None:
     case.write_rows(rows_of(case))
 
 
-def fail_some(case: Case, driver: Driver) -> None:
+def fail_some(case: Case, driver: Driver, fault: str = "500") -> None:
     """Leave failed rows in several parts, which a healthy server will now answer.
 
     One after the other: rows that end together are in one group, and a fast client has them all in one segment.
@@ -112,10 +114,15 @@ def fail_some(case: Case, driver: Driver) -> None:
     assert case.config.read_text() != config
     rows = rows_of(case)
     for row in rows[::6]:
-        row["prompt"] += " [[fault:500*1]]"
+        row["prompt"] += f" [[fault:{fault}*1]]"
     case.write_rows(rows)
     assert driver.run(job(case)) == 3
     case.config.write_text(config)
+
+
+def refuse_some(case: Case, driver: Driver) -> None:
+    """Leave failed rows in several parts that are sent again on request only."""
+    fail_some(case, driver, "400")
 
 
 def edit(case: Case, driver: Driver) -> None:
@@ -164,6 +171,22 @@ SCENARIOS = {
         sent_twice=4,
         taken_out=4,
     ),
+    "replacing": Scenario(
+        refuse_some,
+        {
+            "superseding:after-staging": (1,),
+            "session:after-answer": (1,),
+            "run:after-manifest": (1,),
+            "sealing:before-segment-removal": (1,),
+            **each(COMMIT, 1),
+            "commit:after-rename": (1, 2, 3, 4, 6),
+            **each(PUBLISH, 1, 3, 5),
+            **each(ATOMIC, 2, 3),
+        },
+        sent_twice=4,
+        taken_out=4,
+        extra=("--only", "failed"),
+    ),
     "reconciling": Scenario(
         edit,
         {
@@ -178,9 +201,9 @@ SCENARIOS = {
 }
 
 
-def job(case: Case, *, crash_at: str = "", census: str = "") -> Job:
+def job(case: Case, *extra: str, crash_at: str = "", census: str = "") -> Job:
     return Job(
-        case.command,
+        (*case.command, *extra),
         str(case.output),
         crash_at=crash_at,
         census=census,
@@ -213,14 +236,14 @@ def kill_and_judge(
     scenario.prepare(case, driver)
     seen: dict[str, str] = {}
     problems, kills = [], 1
-    code = driver.run(job(case, crash_at=points[0]))
+    code = driver.run(job(case, *scenario.extra, crash_at=points[0]))
     if code != KILLED:
         return [f"not killed: exit {code}\n{case.output.read_text()}"]
     for crash_at in (points[1], ""):
         state = read_state(case.run_dir)
         problems += state.problems
         seen |= state.answers
-        code = driver.run(job(case, crash_at=crash_at))
+        code = driver.run(job(case, *scenario.extra, crash_at=crash_at))
         kills += code == KILLED
         if code not in ({KILLED, 0} if crash_at else {0}):
             return [*problems, f"exit {code} after {points}:\n{case.output.read_text()[-2000:]}"]
@@ -273,7 +296,7 @@ def test_a_scenario_passes_the_points_that_it_kills_at(
         case = Case(tmp_path)
         case.write_config(server)
         scenario.prepare(case, driver)
-        code = driver.run(job(case, census=str(tmp_path / "census")))
+        code = driver.run(job(case, *scenario.extra, census=str(tmp_path / "census")))
     finally:
         drivers.put(driver)
     assert code == 0, case.output.read_text()

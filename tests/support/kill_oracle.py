@@ -16,7 +16,7 @@ from runner.errors import DamagedError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.journal import FrameType, list_segments, scan_segment
-from runner.pipeline.codec import split_payload
+from runner.pipeline.codec import read_meta, split_payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,8 @@ def judge_end(root: Path, ids: list[str], seen: dict[str, str]) -> list[str]:
         problems.append(f"{len(state.rows)} samples in responses, not the {len(ids)} of the dataset once each")
     if any(status == "failed" for rows in state.rows.values() for status in rows):
         problems.append("failed rows are left although the server is healthy")
-    lost = {key for key, answer in seen.items() if state.answers.get(key) != answer}
+    kept = {*state.answers.values(), *state.taken_out}
+    lost = {key for key, answer in seen.items() if answer not in kept}
     if lost:
         problems.append(f"{len(lost)} answers were acknowledged and are lost, or were paid for again: {sorted(lost)}")
     manifest = orjson.loads(RunFolder(root).manifest.read_bytes())
@@ -123,9 +124,10 @@ def _read_journal(folder: RunFolder, visible: set[str], state: FolderState) -> N
             if frame.kind not in {FrameType.ANSWER, FrameType.FAILURE}:
                 continue
             meta, _, response_body = split_payload(frame.payload)
-            key = orjson.loads(meta)[0]
+            ended = read_meta(meta)
+            key = ended.key
             if int(path.stem) not in sealed:
-                if key in visible:
+                if key in visible and not ended.replaces:
                     state.problems.append(f"{key} will stand twice in responses: {path} holds it again")
                 visible.add(key)
             if frame.kind is FrameType.ANSWER:

@@ -1,0 +1,26 @@
+"""Owns picking rows of a part by the value of one column, so that what is not wanted never becomes an object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from runner.sinks.parts import read_row_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+
+def rows_where(path: Path, column: str, values: Collection[str], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the place in the part and some columns of each row that has one of the values. Raises DamagedError."""
+    wanted = pa.array(sorted(values), type=pa.string())
+    before = 0
+    for batch in read_row_groups(path, list(dict.fromkeys((column, *columns)))):
+        chosen = pc.is_in(batch.column(column), value_set=wanted)
+        places = [before + place for place in pc.indices_nonzero(chosen).to_pylist()]
+        rows = batch.filter(chosen)
+        yield from zip(places, *(rows.column(name).to_pylist() for name in columns), strict=True)
+        before += batch.num_rows
