@@ -11,7 +11,7 @@ import pytest
 from runner.errors import BadRequestError, RequestTimeoutError, ServerError
 from runner.pipeline.attempt import Outcome
 from runner.pipeline.backlog import Backlog, Pending
-from runner.pipeline.cases import PackedCases
+from runner.pipeline.cases import CaseColumns
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.counters import Counters
 from runner.pipeline.families import Families
@@ -59,11 +59,12 @@ class Bench:
 
     async def pack(self) -> Pending:
         contents = [orjson.dumps(f"text {number}") for number in range(self.inputs)]
-        keys = [f"{number:032x}" for number in range(self.inputs)]
-        entries = [orjson.dumps([key, key, 0, key, 0, None, {}, 1]) for key in keys]
+        keys = [number.to_bytes(16, "big") for number in range(self.inputs)]
+        ids, ones = [key.hex() for key in keys], [1] * self.inputs
+        cases = CaseColumns(keys, ids, [0] * self.inputs, keys[:], ones, [None] * self.inputs, {}, ones)
         packer = Packer(PackLimits(10**6, 10**9, 10**9))
         around = Wrapping(b'{"input":', b"}")
-        packer.add(Loose(PackedCases(keys, entries, list(map(len, contents))), contents, "/embeddings", 1, around))
+        packer.add(Loose(cases, contents, "/embeddings", 1, around))
         (request,) = packer.flush()
         await self.state.backlog.add(len(request.body))
         return Pending(request, 0.0, 0.0, counted_bytes=len(request.body))
