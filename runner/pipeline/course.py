@@ -31,19 +31,27 @@ _CONNECTS_BEFORE_UNREACHABLE = 4
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a session has seen up to `now`; times are monotonic. `packs`: requests may hold several samples."""
+    """What a session has seen up to `now`; times are monotonic. `packs`: requests may hold several samples.
+
+    `poison` says that this row failed too often in the same way while others were answered.
+    """
 
     now: float
     answered: int
     last_answer_at: float
     packs: bool
+    poison: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The row has failed. `freeze_s` as in `Retry`, since other rows meet the same refusal."""
+    """The row has failed. `freeze_s` as in `Retry`, since other rows meet the same refusal.
+
+    `poison` says that it would fail again whenever it is sent.
+    """
 
     freeze_s: float | None = None
+    poison: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,8 @@ def course_after(error: RequestError, history: History, policy: RetryPolicy, see
     if isinstance(decision, Stop):
         return Halt(StopKind.DOOMED)
     if isinstance(decision, Retry):
-        return decision
+        # Of a pack perhaps one input alone is poison: its attempts are used up, and then its parts tell.
+        return Fail(poison=True) if seen.poison and not seen.packs else decision
     # After time-outs or its deadline a pack is not sent in parts: they would come too late as well.
     if seen.packs and decision.reason in ("terminal", "attempts"):
         return Divide()

@@ -39,8 +39,8 @@ KINDS: list[type[RequestError]] = sorted(
 )
 
 
-def seen(*, answered: int = 1, last_answer_at: float = 5.0, packs: bool = False) -> Seen:
-    return Seen(20.0, answered, last_answer_at, packs)
+def seen(*, answered: int = 1, last_answer_at: float = 5.0, packs: bool = False, poison: bool = False) -> Seen:
+    return Seen(20.0, answered, last_answer_at, packs, poison)
 
 
 def course(error: RequestError, history: History, what: Seen) -> Course:
@@ -95,6 +95,17 @@ def test_a_server_is_not_there_when_this_row_never_reached_it_and_no_other_did(
 
 def test_a_pack_that_reached_nobody_is_not_asked_for_in_parts() -> None:
     assert course(ConnectError("refused"), WORN, seen(packs=True)) == Halt(StopKind.UNREACHABLE)
+
+
+def test_poison_ends_its_row_where_it_would_be_sent_again() -> None:
+    assert course(ServerError("oops"), NEW, seen(poison=True)) == Fail(poison=True)
+    assert course(ServerError("oops"), WORN, seen(poison=True)) == Fail()  # its attempts are used up anyway
+    assert course(AuthError("no"), NEW, seen(poison=True)) == Halt(StopKind.DOOMED)
+
+
+def test_a_pack_is_no_poison_before_its_parts_are() -> None:
+    assert isinstance(course(ServerError("oops"), NEW, seen(poison=True, packs=True)), Retry)
+    assert course(ServerError("oops"), WORN, seen(poison=True, packs=True)) == Divide()
 
 
 def test_a_connection_that_breaks_again_is_the_requests_own_doing() -> None:
