@@ -6,7 +6,7 @@ anybody answers at all, and whether a request is of several samples, of which pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runner.errors import (
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
 # A row whose server cannot even be connected to, this many times and before any answer, means that it is not there.
 _CONNECTS_BEFORE_UNREACHABLE = 4
+# So many failures in a row, no answer between them, are no chance: the server is full for everyone.
+_FULL_FOR_EVERYONE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a session has seen up to `now`; times are monotonic. `packs`: requests may hold several samples.
 
-    `poison` says that this row failed too often in the same way while others were answered.
+    `poison` says that this row failed too often in the same way while others were answered, `failures_in_a_row` how
+    many attempts of any row failed since the last answer, this one included.
     """
 
     now: float
@@ -41,6 +44,7 @@ class Seen:
     last_answer_at: float
     packs: bool
     poison: bool = False
+    failures_in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ Course = Retry | Fail | Divide | Halt
 def course_after(error: RequestError, history: History, policy: RetryPolicy, seen: Seen, *, random: float) -> Course:
     """Return what becomes of a row whose attempt failed with `error`; `random` lies in [0, 1)."""
     decision = decide(error, history, policy, now=seen.now, random=random)
+    if isinstance(decision, (Retry, GiveUp)) and decision.freeze_s and not _holds_everyone(error, policy, seen):
+        decision = replace(decision, freeze_s=None)
     if _is_unreachable(error, history, decision, seen):
         return Halt(StopKind.UNREACHABLE)
     if isinstance(decision, Stop):
@@ -104,6 +110,17 @@ def named(error: RequestError | None, history: History | None) -> RequestError |
     if isinstance(error, StaleConnectionError) and history is not None and history.free_retries:
         return DisconnectError(error.message)
     return error
+
+
+def _holds_everyone(error: RequestError, policy: RetryPolicy, seen: Seen) -> bool:
+    """Say whether the wait that a server asks for is everyone's.
+
+    A limit refuses all alike. A server that is full may refuse one request in a hundred, of all its replicas the one
+    that is: its short wait is the row's alone as long as others are answered.
+    """
+    if not isinstance(error, OverloadError):
+        return True
+    return (error.retry_after_s or 0.0) > policy.max_wait_s or seen.failures_in_a_row >= _FULL_FOR_EVERYONE
 
 
 def _is_unreachable(error: RequestError, history: History, decision: Decision, seen: Seen) -> bool:

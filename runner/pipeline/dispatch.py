@@ -129,14 +129,12 @@ class Dispatch:
         """Act on a failed attempt: record the failure, stop the run, or let the row wait for its next attempt."""
         plan, state, now = self.plan, self.state, time.monotonic()
         counters = state.counters
-        pending.streak = streak = self.poison.lengthen(pending.streak, error, counters.answered)
-        poison = self.poison.is_poison(streak, counters.answered)
-        seen = Seen(now, counters.answered, counters.last_answer_at, self.families is not None, poison)
-        jitter = random.random()  # noqa: S311 - no secret hangs on a wait
-        course = course_after(error, pending.so_far(), plan.server.retry, seen, random=jitter)
-        counters.note_failure(attempt.http_status)
         if cost := cost_of(error):
             state.backlog.budget.note_failure()
+        pending.streak = self.poison.lengthen(pending.streak, error, counters.answered)
+        jitter = random.random()  # noqa: S311 - no secret hangs on a wait
+        course = course_after(error, pending.so_far(), plan.server.retry, self._seen(now, pending), random=jitter)
+        counters.note_failure(attempt.http_status)
         plan.audience.on_event(
             "attempt failed",
             {"row": pending.request.cases[0].sample_id, "attempt": attempt.number, "error": error.message},
@@ -144,8 +142,8 @@ class Dispatch:
         if isinstance(course, (Retry, Fail)) and course.freeze_s:
             plan.server.limiter.freeze(now + course.freeze_s)
         if isinstance(course, (Fail, Divide)):
-            if isinstance(course, Fail) and course.poison and streak is not None:
-                outcome = Outcome(outcome.response, as_poison(error, streak))
+            if isinstance(course, Fail) and course.poison and pending.streak is not None:
+                outcome = Outcome(outcome.response, as_poison(error, pending.streak))
             await self._give_up(course, pending, outcome, attempt)
             return
         self.recorder.note(attempt)
@@ -156,6 +154,17 @@ class Dispatch:
         if not state.control.stopping:
             counters.retries += 1
             state.backlog.postpone(pending, course.wait_s, cost=cost)
+
+    def _seen(self, now: float, pending: Pending) -> Seen:
+        counters = self.state.counters
+        return Seen(
+            now,
+            counters.answered,
+            counters.last_answer_at,
+            packs=self.families is not None,
+            poison=self.poison.is_poison(pending.streak, counters.answered),
+            failures_in_a_row=self.state.backlog.budget.failures_in_a_row,
+        )
 
     async def _give_up(self, course: Fail | Divide, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
         if self.plan.server.likelihood is not None:
