@@ -154,9 +154,7 @@ def test_no_course_is_milder_than_the_policy(
     decided = course_after(error, history, POLICY, what, random=random)
     if isinstance(decided, Retry):
         assert isinstance(decision, Retry)
-        assert (
-            replace(decided, freeze_s=decision.freeze_s) == decision
-        )  # nothing goes on that the policy ends
+        assert replace(decided, freeze_s=decision.freeze_s) == decision  # nothing goes on that the policy ends
     elif isinstance(decided, Halt):
         assert isinstance(decision, Stop) or isinstance(error, ConnectError)
     elif decided == Fail(poison=True):
