@@ -168,7 +168,7 @@ def _counted(name: str, run: Run, entries: list[Entry], rows: int) -> list[Resul
 
 
 def _in_the_storm(name: str, entries: list[Entry], stormy: list[Entry]) -> list[Result]:
-    # A used connection that breaks is first taken for one that had been closed: such a retry takes none from the budget.
+    # A used connection that breaks is first taken for one that had been closed: that retry takes none from the budget.
     met = {entry.digest: entry.fault for entry in entries[: stormy[0].number - 1]} if stormy else {}
     retries = 0
     for entry in stormy:

@@ -2,7 +2,7 @@
 
 A retry mends what came by chance. Where most requests fail, retries are only more load on a server that has too much
 already. So each takes one out of a bucket, into which ten answers put one back: failures of up to nine in a hundred
-never empty it, and in a storm retries stay below a tenth of the answers. An empty bucket fails no row, it makes rows
+never empty it, and in a storm few are sent: a tenth of the answers. An empty bucket fails no row, it makes rows
 wait. After Amazon's retry quota (a bucket of 500, 5 for a retry, 10 after a time-out) and Google's rule of a tenth.
 
 Where nothing else goes out, no answer would fill the bucket. Retries then go at a pace that rises with each answer and
