@@ -133,7 +133,8 @@ class RequestError(RunnerError):
 
     `action` decides what happens next. `resend` says whether a later session sends the row again: true for passing
     troubles, false for a failure that the same request would meet again. `http_status` is null where no answer came;
-    `retry_after_s` is the server's own wish in seconds, already checked to be finite and not negative.
+    `retry_after_s` is the server's own wish in seconds, already checked to be finite and not negative. `final` marks a
+    passing trouble that this row meets whenever it is sent: no later session sends it again by itself.
     """
 
     action: ClassVar[Action] = Action.END_ROW
@@ -145,6 +146,7 @@ class RequestError(RunnerError):
         super().__init__(message, hint=hint)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
+        self.final = False
 
 
 class RateLimitError(RequestError):

@@ -187,11 +187,15 @@ class Parsed:
 
 @value
 class Failure:
-    """Why a request ended without an accepted answer; `error_kind` is a name of the tree in `errors`."""
+    """Why a request ended without an accepted answer; `error_kind` is a name of the tree in `errors`.
+
+    `final` says that the same request would fail again, though the kind is a passing one.
+    """
 
     error_kind: str
     message: str
     http_status: int | None = None
+    final: bool = False
 
 
 @value

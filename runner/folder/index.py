@@ -48,7 +48,7 @@ def pack_entries(
 ) -> bytes:
     """Return cases in a part as their bytes in the index; digests and keys are hex texts, joined.
 
-    `resend` marks failures of a passing kind, which a later session sends again.
+    `resend` marks failures that a later session sends again: those of a passing kind, but for poison rows.
     """
     digests, ids = (np.frombuffer(bytes.fromhex(texts), dtype=">u8") for texts in (row_digests, keys))
     entries = np.empty(len(ids) // 2, dtype=ENTRY)

@@ -158,4 +158,4 @@ def attempt_of(request: Request, number: int, outcome: Outcome, started_at: floa
 
 def failure_of(error: RequestError) -> Failure:
     """Return the recorded form of an error."""
-    return Failure(kind_of(type(error)), error.message, error.http_status)
+    return Failure(kind_of(type(error)), error.message, error.http_status, error.final)

@@ -55,7 +55,7 @@ def encode_meta(record: Record, session: int, server: str) -> bytes:
                 response.latency_s,
                 response.first_token_s,
             ],
-            failure and [failure.error_kind, failure.message, failure.http_status],
+            failure and [failure.error_kind, failure.message, failure.http_status, *([True] if failure.final else ())],
             record.attempts,
             record.created_at,
             record.finished_at,
@@ -74,8 +74,9 @@ class Ended(NamedTuple):
     `choices` is a number, or a list of three where the request asked for a part of them: see `Part`. `cases` lists
     (key, sample_id, repeat, row digest, carry, target, kept columns, input bytes; the last where requests can hold
     several cases), or holds a list of each of these where there are many. `response` is (http_status, headers,
-    started_at, latency_s, first_token_s), `failure` (error_kind, message, http_status), `last` the fields of the last
-    attempt in the order of `Attempt`. `replaces` is 1 where its cases may have rows already, which its own replace.
+    started_at, latency_s, first_token_s), `failure` (error_kind, message, http_status; then true where it is final),
+    `last` the fields of the last attempt in the order of `Attempt`. `replaces` is 1 where its cases may have rows
+    already, which its own replace.
     """
 
     key: str

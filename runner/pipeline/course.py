@@ -6,7 +6,7 @@ anybody answers at all, and whether a request is of several samples, of which pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runner.errors import (
@@ -27,23 +27,35 @@ if TYPE_CHECKING:
 
 # A row whose server cannot even be connected to, this many times and before any answer, means that it is not there.
 _CONNECTS_BEFORE_UNREACHABLE = 4
+# So many failures in a row, no answer between them, are no chance: the server is full for everyone.
+_FULL_FOR_EVERYONE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a session has seen up to `now`; times are monotonic. `packs`: requests may hold several samples."""
+    """What a session has seen up to `now`; times are monotonic. `packs`: requests may hold several samples.
+
+    `poison` says that this row failed too often in the same way while others were answered, `failures_in_a_row` how
+    many attempts of any row failed since the last answer, this one included.
+    """
 
     now: float
     answered: int
     last_answer_at: float
     packs: bool
+    poison: bool = False
+    failures_in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The row has failed. `freeze_s` as in `Retry`, since other rows meet the same refusal."""
+    """The row has failed. `freeze_s` as in `Retry`, since other rows meet the same refusal.
+
+    `poison` says that it would fail again whenever it is sent.
+    """
 
     freeze_s: float | None = None
+    poison: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +76,15 @@ Course = Retry | Fail | Divide | Halt
 def course_after(error: RequestError, history: History, policy: RetryPolicy, seen: Seen, *, random: float) -> Course:
     """Return what becomes of a row whose attempt failed with `error`; `random` lies in [0, 1)."""
     decision = decide(error, history, policy, now=seen.now, random=random)
+    if isinstance(decision, (Retry, GiveUp)) and decision.freeze_s and not _holds_everyone(error, policy, seen):
+        decision = replace(decision, freeze_s=None)
     if _is_unreachable(error, history, decision, seen):
         return Halt(StopKind.UNREACHABLE)
     if isinstance(decision, Stop):
         return Halt(StopKind.DOOMED)
     if isinstance(decision, Retry):
-        return decision
+        # Of a pack perhaps one input alone is poison: its attempts are used up, and then its parts tell.
+        return Fail(poison=True) if seen.poison and not seen.packs else decision
     # After time-outs or its deadline a pack is not sent in parts: they would come too late as well.
     if seen.packs and decision.reason in ("terminal", "attempts"):
         return Divide()
@@ -95,6 +110,17 @@ def named(error: RequestError | None, history: History | None) -> RequestError |
     if isinstance(error, StaleConnectionError) and history is not None and history.free_retries:
         return DisconnectError(error.message)
     return error
+
+
+def _holds_everyone(error: RequestError, policy: RetryPolicy, seen: Seen) -> bool:
+    """Say whether the wait that a server asks for is everyone's.
+
+    A limit refuses all alike. A server that is full may refuse one request in a hundred, of all its replicas the one
+    that is: its short wait is the row's alone as long as others are answered.
+    """
+    if not isinstance(error, OverloadError):
+        return True
+    return (error.retry_after_s or 0.0) > policy.max_wait_s or seen.failures_in_a_row >= _FULL_FOR_EVERYONE
 
 
 def _is_unreachable(error: RequestError, history: History, decision: Decision, seen: Seen) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,7 +14,7 @@ from runner.errors import CancelledError
 from runner.pipeline.attempt import Outcome, attempt_of, send
 from runner.pipeline.control import StopKind
 from runner.pipeline.course import Divide, Fail, Halt, Seen, course_after, named, verdict_on
-from runner.retry import Retry
+from runner.retry import PoisonWatch, Retry, as_poison, cost_of
 
 if TYPE_CHECKING:
     from runner.errors import RequestError
@@ -49,6 +49,7 @@ class Dispatch:
     recorder: Recorder
     learning: Learning | None
     families: Families | None
+    poison: PoisonWatch = field(default_factory=PoisonWatch)
 
     def make_ready(self, pending: Pending) -> Pending:
         """Put into a row that comes up what is known of the server by now; parts and choices beyond go apart."""
@@ -112,6 +113,8 @@ class Dispatch:
         """Learn from an answer what it teaches of the server, and store it."""
         request, learning, omissions = pending.request, self.learning, self.plan.knowledge.omissions
         self.state.counters.note_answer(outcome.usage)
+        self.state.backlog.note_answer()
+        self.poison.note_mended(pending.streak)
         if omissions is not None and (omission := omissions.look(request, outcome.response)):
             self.state.control.stop(StopKind.DOOMED, omission)
         if learning is not None and learning.adapting.watches(request):
@@ -143,9 +146,11 @@ class Dispatch:
         """Act on a failed attempt: record the failure, stop the run, or let the row wait for its next attempt."""
         plan, state, now = self.plan, self.state, time.monotonic()
         counters = state.counters
-        seen = Seen(now, counters.answered, counters.last_answer_at, packs=self.families is not None)
+        if cost := cost_of(error):
+            state.backlog.budget.note_failure()
+        pending.streak = self.poison.lengthen(pending.streak, error, counters.answered)
         jitter = random.random()  # noqa: S311 - no secret hangs on a wait
-        course = course_after(error, pending.so_far(), plan.server.retry, seen, random=jitter)
+        course = course_after(error, pending.so_far(), plan.server.retry, self._seen(now, pending), random=jitter)
         counters.note_failure(attempt.http_status)
         plan.audience.on_event(
             "attempt failed",
@@ -154,6 +159,8 @@ class Dispatch:
         if isinstance(course, (Retry, Fail)) and course.freeze_s:
             plan.server.limiter.freeze(now + course.freeze_s)
         if isinstance(course, (Fail, Divide)):
+            if isinstance(course, Fail) and course.poison and pending.streak is not None:
+                outcome = Outcome(outcome.response, as_poison(error, pending.streak))
             await self._give_up(course, pending, outcome, attempt)
             return
         self.recorder.note(attempt)
@@ -163,7 +170,18 @@ class Dispatch:
         pending.history = course.history
         if not state.control.stopping:
             counters.retries += 1
-            state.backlog.postpone(pending, course.wait_s)
+            state.backlog.postpone(pending, course.wait_s, cost=cost)
+
+    def _seen(self, now: float, pending: Pending) -> Seen:
+        counters = self.state.counters
+        return Seen(
+            now,
+            counters.answered,
+            counters.last_answer_at,
+            packs=self.families is not None,
+            poison=self.poison.is_poison(pending.streak, counters.answered),
+            failures_in_a_row=self.state.backlog.budget.failures_in_a_row,
+        )
 
     async def _give_up(self, course: Fail | Divide, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
         if self.plan.server.likelihood is not None:

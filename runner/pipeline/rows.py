@@ -148,16 +148,16 @@ class RowGroup:
         self.ended.append(ended)
         self.parsed.append(parsed)
         self.failed.append(reading.failed)
-        self._add_cases(cases, parsed, request)
+        self._add_cases(cases, parsed, request, settled=_is_final(ended))
 
-    def _add_cases(self, cases: list[list[Any]], parsed: Parsed, request: int) -> None:
+    def _add_cases(self, cases: list[list[Any]], parsed: Parsed, request: int, *, settled: bool) -> None:
         first = len(self.cases)
         if len(cases) == len(parsed.outputs[0]) == 1 and parsed.vectors is None:  # nearly every answer
             output = parsed.outputs[0][0]
             self.cases.append(cases[0])
             self.request_of.append(request)
             self.request_rows.append(0)
-            self.resend.append(output.status == "failed" and output.error_kind in RESEND)
+            self.resend.append(not settled and output.status == "failed" and output.error_kind in RESEND)
             self.case_of.append(first)
             self.outputs.append(output)
             self.embeddings.append(output.embedding)
@@ -165,7 +165,7 @@ class RowGroup:
         self.cases += cases
         self.request_of += [request] * len(cases)
         self.request_rows += range(len(cases))
-        if parsed.vectors is None:
+        if parsed.vectors is None and not settled:
             self.resend += [outputs[0].status == "failed" and _is_passing(outputs) for outputs in parsed.outputs]
         else:
             self.resend += [False] * len(cases)
@@ -231,7 +231,7 @@ def parse_record(ended: Ended, bodies: tuple[bytes, bytes], context: RowContext)
     """Return what an answer holds; whatever is wrong with it becomes outputs that failed."""
     cases, choices = count_cases(ended.cases), part_of(ended).choices
     if ended.failure is not None:
-        kind, message, _ = ended.failure
+        kind, message, *_ = ended.failure
         if kind == _NO_CHOICES and ended.response is not None:
             # In a 2xx a mended adapter may find the answer that an earlier one did not.
             with contextlib.suppress(Exception):
@@ -268,6 +268,11 @@ def _placed(parsed: Parsed, part: Part) -> Parsed:
         for outputs in parsed.outputs
     )
     return replace(parsed, outputs=placed)
+
+
+def _is_final(ended: Ended) -> bool:
+    """Say whether a failure of a passing kind is one that the same request would meet again."""
+    return ended.failure is not None and len(ended.failure) > 3 and bool(ended.failure[3])  # noqa: PLR2004 - its place
 
 
 def _is_passing(outputs: Sequence[Output]) -> bool:

@@ -178,7 +178,6 @@ class _Session:
         async with todo:
             with self.control.waiting():
                 while (pending := await self.backlog.next_due()) is not None:
-                    pending.ready_at = time.monotonic()
                     await todo.send(pending)
             if self.learning is not None:
                 self.learning.end_scouting()  # every row has ended: nobody need wait for a first answer any more
@@ -232,7 +231,7 @@ class _Session:
             pending = pending or self.dispatch.make_ready(await rows.receive())
             pending.ticket = await limiter.admit(*expected(pending.request))
             admitted = pending
-        return admitted
+        return None if self.control.stopping else admitted
 
     # ------------------------------------------------------------------ beside the rows
 

@@ -25,7 +25,7 @@ _MAX_DOUBLINGS = 60
 class History:
     """What a row has been through before the failure to be decided on.
 
-    `attempts_used` counts earlier failures of the request itself, `timeouts` those of them that were time-outs,
+    `attempts_used` counts earlier failures of the request itself, `timeouts` those of them that were time-outs of ours,
     `free_retries` earlier refusals that use no attempt. `first_sent_at` is monotonic, `paused_s` the time since then
     that was spent waiting in the limiter or in a pause, which the deadline does not count.
     """
@@ -77,7 +77,7 @@ def decide(error: RequestError, history: History, policy: RetryPolicy, *, now: f
         return GiveUp("terminal")
     freeze_s = error.retry_after_s if isinstance(error, (RateLimitError, OverloadError)) else None
     after = _count(history, error)
-    if after.timeouts > policy.max_timeouts and isinstance(error, RequestTimeoutError):
+    if after.timeouts > policy.max_timeouts and _may_be_billed(error):
         return GiveUp("timeouts")
     if error.action is Action.RETRY and after.attempts_used >= policy.max_attempts:
         return GiveUp("attempts")
@@ -91,8 +91,13 @@ def decide(error: RequestError, history: History, policy: RetryPolicy, *, now: f
 def _count(history: History, error: RequestError) -> History:
     if error.action is Action.RETRY_FREE:
         return replace(history, free_retries=history.free_retries + 1)
-    timeouts = history.timeouts + isinstance(error, RequestTimeoutError)
+    timeouts = history.timeouts + _may_be_billed(error)
     return replace(history, attempts_used=history.attempts_used + 1, timeouts=timeouts)
+
+
+def _may_be_billed(error: RequestError) -> bool:
+    """Say whether the server may have worked to the end for nobody; with a 408 it says itself that it gave up."""
+    return isinstance(error, RequestTimeoutError) and error.http_status is None
 
 
 def _wait_s(error: RequestError, history: History, policy: RetryPolicy, random: float) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -39,8 +40,8 @@ KINDS: list[type[RequestError]] = sorted(
 )
 
 
-def seen(*, answered: int = 1, last_answer_at: float = 5.0, packs: bool = False) -> Seen:
-    return Seen(20.0, answered, last_answer_at, packs)
+def seen(*, answered: int = 1, last_answer_at: float = 5.0, **more: Any) -> Seen:
+    return Seen(20.0, answered, last_answer_at, **{"packs": False, **more})
 
 
 def course(error: RequestError, history: History, what: Seen) -> Course:
@@ -67,12 +68,23 @@ def test_each_failure_has_its_course(
     assert course(error, history, seen(packs=True)) == of_a_pack
 
 
-@pytest.mark.parametrize("error", [RateLimitError("wait", retry_after_s=3.0), OverloadError("full", retry_after_s=3.0)])
-def test_a_refusal_of_everyone_is_handed_on_with_the_retry(error: RequestError) -> None:
-    decided = course(error, NEW, seen())
+@pytest.mark.parametrize(
+    ("kind", "retry_after_s", "failures_in_a_row", "held"),
+    [
+        (RateLimitError, 3.0, 0, True),
+        (OverloadError, 3.0, 9, False),  # others are answered: it is this row's wait alone
+        (OverloadError, 3.0, 10, True),
+        (OverloadError, 61.0, 0, True),  # longer than any wait of our own
+    ],
+)
+def test_a_wait_that_is_everyones_is_handed_on_with_the_retry(
+    kind: type[RequestError], retry_after_s: float, failures_in_a_row: int, *, held: bool
+) -> None:
+    error = kind("wait", retry_after_s=retry_after_s)
+    decided = course(error, NEW, seen(failures_in_a_row=failures_in_a_row))
     assert isinstance(decided, Retry)
-    assert decided.freeze_s == 3.0
-    assert decided.wait_s >= 3.0
+    assert decided.freeze_s == (retry_after_s if held else None)
+    assert decided.wait_s >= retry_after_s
 
 
 @pytest.mark.parametrize(
@@ -97,6 +109,17 @@ def test_a_pack_that_reached_nobody_is_not_asked_for_in_parts() -> None:
     assert course(ConnectError("refused"), WORN, seen(packs=True)) == Halt(StopKind.UNREACHABLE)
 
 
+def test_poison_ends_its_row_where_it_would_be_sent_again() -> None:
+    assert course(ServerError("oops"), NEW, seen(poison=True)) == Fail(poison=True)
+    assert course(ServerError("oops"), WORN, seen(poison=True)) == Fail()  # its attempts are used up anyway
+    assert course(AuthError("no"), NEW, seen(poison=True)) == Halt(StopKind.DOOMED)
+
+
+def test_a_pack_is_no_poison_before_its_parts_are() -> None:
+    assert isinstance(course(ServerError("oops"), NEW, seen(poison=True, packs=True)), Retry)
+    assert course(ServerError("oops"), WORN, seen(poison=True, packs=True)) == Divide()
+
+
 def test_a_connection_that_breaks_again_is_the_requests_own_doing() -> None:
     stale = StaleConnectionError("closed")
     assert named(stale, None) is stale
@@ -112,7 +135,15 @@ ERRORS = st.builds(
     lambda kind, after: kind("x", retry_after_s=after), st.sampled_from(KINDS), st.none() | st.floats(0.0, 1e4)
 )
 HISTORIES = st.builds(History, st.just(10.0), attempts_used=st.integers(0, 12), timeouts=st.integers(0, 3))
-SEEN = st.builds(Seen, st.floats(10.0, 1e5), st.integers(0, 3), st.floats(0.0, 20.0), st.booleans())
+SEEN = st.builds(
+    Seen,
+    st.floats(10.0, 1e5),
+    st.integers(0, 3),
+    st.floats(0.0, 20.0),
+    st.booleans(),
+    poison=st.booleans(),
+    failures_in_a_row=st.integers(0, 20),
+)
 
 
 @given(error=ERRORS, history=HISTORIES, what=SEEN, random=st.floats(0.0, 1.0, exclude_max=True))
@@ -122,9 +153,13 @@ def test_no_course_is_milder_than_the_policy(
     decision = decide(error, history, POLICY, now=what.now, random=random)
     decided = course_after(error, history, POLICY, what, random=random)
     if isinstance(decided, Retry):
-        assert decided == decision  # nothing is sent again that the policy gives up
+        assert isinstance(decision, Retry)
+        assert replace(decided, freeze_s=decision.freeze_s) == decision  # nothing goes on that the policy ends
     elif isinstance(decided, Halt):
         assert isinstance(decision, Stop) or isinstance(error, ConnectError)
+    elif decided == Fail(poison=True):
+        assert isinstance(decision, Retry)
+        assert what.poison
     else:
         assert not isinstance(decision, (Retry, Stop))
         assert isinstance(decided, Fail) or what.packs

@@ -72,6 +72,14 @@ def test_time_outs_have_their_own_bound() -> None:
     assert isinstance(decide(errors.ServerError("x"), many, POLICY, now=100.0, random=0.5), Retry)
 
 
+def test_a_time_out_that_the_server_tells_of_is_none_of_ours() -> None:
+    error = errors.RequestTimeoutError("x", http_status=408)
+    told = decide(error, replace(FRESH, attempts_used=3, timeouts=1), POLICY, now=100.0, random=0.5)
+    assert isinstance(told, Retry)
+    assert told.history == replace(FRESH, attempts_used=4, timeouts=1)
+    assert decide(error, replace(FRESH, attempts_used=7), POLICY, now=100.0, random=0.5) == GiveUp("attempts")
+
+
 @pytest.mark.parametrize(
     ("error", "history", "ceiling_s"),
     [
