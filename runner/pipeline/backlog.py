@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
 
+from runner.awake import awake_s
 from runner.retry import History
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ _MOST_BYTES = 256 << 20
 class Pending:
     """A request on its way.
 
-    Times are monotonic: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history` what it
-    has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
-    of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
-    without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt under way.
+    Times are those of `awake`: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history`
+    what it has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family`
+    is that of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is
+    now tried without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt
+    under way.
     """
 
     request: Request
@@ -56,7 +57,7 @@ class Pending:
         return Pending(
             request,
             self.created_at,
-            time.monotonic(),
+            awake_s(),
             first_sent_at=self.first_sent_at,
             queued_before_s=self.queued_before_s,
             queued_s=self.queued_s,
@@ -108,14 +109,15 @@ class Backlog:
         self._open_rows += parts - 1
 
     def postpone(self, pending: Pending, wait_s: float) -> None:
-        """Let a row wait for its next attempt."""
-        heapq.heappush(self._waiting, (time.monotonic() + wait_s, next(self._numbers), pending))
+        """Let a row wait for its next attempt. From then on it is ready, whenever somebody takes it."""
+        pending.ready_at = awake_s() + wait_s
+        heapq.heappush(self._waiting, (pending.ready_at, next(self._numbers), pending))
         self._notify()
 
     def spread(self, parts: Sequence[Pending], *, taken: int = 0) -> None:
         """Let parts of one counted row go on at once; `taken` parts more are under way already."""
         self._open_rows += len(parts) + taken - 1
-        now = time.monotonic()
+        now = awake_s()
         for part in parts:
             heapq.heappush(self._waiting, (now, next(self._numbers), part))
         self._notify()
@@ -136,7 +138,7 @@ class Backlog:
         """Return the next row whose wait is over; null when all rows have ended."""
         while not self.finished:
             changed = self._changed
-            left = self._waiting[0][0] - time.monotonic() if self._waiting else None
+            left = self._waiting[0][0] - awake_s() if self._waiting else None
             if left is not None and left <= 0:
                 due = heapq.heappop(self._waiting)[2]
                 self._notify()
