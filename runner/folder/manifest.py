@@ -19,7 +19,10 @@ RUNNING, COMPLETE, STOPPED, INCOMPLETE, INTERRUPTED = "running", "complete", "st
 
 @dataclass(slots=True)
 class Session:
-    """One process's work on a run. Times are ISO 8601 in UTC; `ended_at` is null while it runs, or if it was killed."""
+    """One process's work on a run. Times are ISO 8601 in UTC; `ended_at` is null while it runs, or if it was killed.
+
+    `steered` holds what was asked of it while it ran: pauses, and limits that were changed.
+    """
 
     number: int
     started_at: str
@@ -31,6 +34,7 @@ class Session:
     exit_code: int | None = None
     message: str | None = None
     wall_s: float = 0.0
+    steered: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

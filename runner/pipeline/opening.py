@@ -10,7 +10,8 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from runner.config import to_dict
 from runner.crash_points import crash_point
@@ -33,6 +34,7 @@ from runner.pipeline.recovery import recover
 from runner.pipeline.rows import RowContext
 from runner.pipeline.scancache import save_scan, without_ids
 from runner.pipeline.sealing import Sealing, create_tables
+from runner.pipeline.steering import reminders
 from runner.pipeline.superseding import retract_failures
 from runner.progress import Silent
 from runner.readers import spool_stdin
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
     from runner.pipeline.todo import Todo
     from runner.progress import Display
 from runner.pipeline.survey import prepare_and_scan, production_of, refuse_unrenderable
+
+# Of what a session was asked, so many of the last things are kept in the manifest.
+_MOST_STEERED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,21 @@ class OpenRun:
     omissions: OmissionWatch | None = None
     adapting: Adapting | None = None
     doubts: list[str] = field(default_factory=list)
+    writing: Lock = field(default_factory=Lock)
 
     def remember(self) -> None:
         """Write down what was learnt of the server, so that a later session need not be taught again."""
         if self.adapting is not None:
-            note_lessons(self.manifest.capabilities, self.adapting, self.prepared.redactor)
+            with self.writing:
+                note_lessons(self.manifest.capabilities, self.adapting, self.prepared.redactor)
+                write_manifest(self.folder, self.manifest)
+
+    def record_steering(self, entry: dict[str, Any]) -> None:
+        """Write down what was asked of the running session. Raises StorageError."""
+        with self.writing:
+            steered = self.manifest.sessions[-1].steered
+            steered.append({"at": utc_now(), **entry})
+            del steered[:-_MOST_STEERED]
             write_manifest(self.folder, self.manifest)
 
     @property
@@ -158,6 +173,8 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         manifest.capabilities["check"] = check
     for doubt in (doubts := doubts_of(prepared, check)):
         options.say(doubt)
+    for reminder in reminders(manifest.sessions[-1].steered, prepared.config.limits) if manifest.sessions else ():
+        options.say(reminder)
     manifest.sessions.append(_new_session(len(manifest.sessions) + 1))
     manifest.status = RUNNING
     write_manifest(folder, manifest)
