@@ -11,7 +11,7 @@ import typer
 from runner.cli.output import print_json, print_result, say, table
 from runner.cli.steer import describe_live
 from runner.config import config_from_dict
-from runner.errors import DamagedError, RunFolderError
+from runner.errors import DamagedError, RunFolderError, RunnerError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
@@ -20,8 +20,9 @@ from runner.pipeline import list_runs, open_existing, sealing_of, status_of
 from runner.pipeline.adapters import renew_adapter
 from runner.pipeline.locate import Located
 from runner.pipeline.recovery import recover
-from runner.pipeline.remote import look
+from runner.pipeline.remote import ask
 from runner.pipeline.reseal import reseal as reseal_run
+from runner.pipeline.steering import Look
 from runner.pipeline.verify import salvage
 from runner.pipeline.verify import verify as verify_run
 
@@ -47,8 +48,8 @@ def status(
     if (path / "manifest.json").exists():
         folder = RunFolder(path)
         manifest = read_manifest(folder)
-        live = look(folder) if status_of(Located(folder, manifest.run_id, manifest)) == RUNNING else None
         facts = _facts(folder, manifest)
+        live = _live(folder) if facts["status"] == RUNNING else None
         if as_json:
             print_json(facts | {"live": live})
         else:
@@ -160,6 +161,15 @@ def _facts(folder: RunFolder, manifest: Manifest) -> dict[str, Any]:
         "journal_bytes_not_sealed": sum(path.stat().st_size for path in segments),
         "last_message": manifest.sessions[-1].message if manifest.sessions else None,
     }
+
+
+def _live(folder: RunFolder) -> dict[str, Any] | None:
+    """Return what the run's process says of itself; null, and a message why, where it cannot be asked."""
+    try:
+        return ask(folder, Look())
+    except RunnerError as error:
+        say(error.message)
+        return None
 
 
 def _describe(facts: dict[str, Any]) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import anyio.to_thread
-import orjson
 
 from runner.awake import awake_s
 from runner.errors import RunnerError, StorageError, internal_error
 from runner.folder.controlsocket import listening, supported
+from runner.jsontext import dumps, scrub
 from runner.pipeline.steering import (
     MOST_LINE_BYTES,
     Change,
@@ -105,7 +105,8 @@ class LiveControl:
             reply = _refusal(error)
         except Exception as bug:  # noqa: BLE001 - the run must not end because somebody looked at it
             reply = _refusal(internal_error("obeying a command", bug))
-        return self.steering.redact(orjson.dumps(reply, default=str).decode()).encode() + b"\n"
+        # A sample's id may hold what is no UTF-8.
+        return self.steering.redact(scrub(dumps(reply) or "{}")).encode() + b"\n"
 
     async def _obey(self, command: Command) -> dict[str, Any]:
         """Do what a command asks, and return how things stand after it. Raises RunnerError; then nothing is changed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from runner.errors import NotRunningError, RunnerError, UsageError
 from runner.folder.controlsocket import exchange, supported
 from runner.folder.lock import is_locked
 from runner.folder.manifest import read_manifest
-from runner.pipeline.steering import Look, line_of
+from runner.pipeline.steering import line_of
 
 if TYPE_CHECKING:
     from runner.folder.layout import RunFolder
@@ -50,13 +49,6 @@ def ask(folder: RunFolder, command: Command) -> dict[str, Any]:
     except ValueError as error:
         raise NotRunningError(f"{folder.control}: whoever listens there is no run of this version") from error
     return _taken(reply)
-
-
-def look(folder: RunFolder) -> dict[str, Any] | None:
-    """Return what a running run says of itself; null where nobody answers."""
-    with contextlib.suppress(RunnerError):
-        return ask(folder, Look())
-    return None
 
 
 def _taken(reply: Any) -> dict[str, Any]:

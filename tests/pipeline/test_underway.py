@@ -6,7 +6,7 @@ from runner.records import Case, Request
 
 
 def pending(*names: str, attempts: int = 1) -> Pending:
-    cases = [Case(name.encode(), name, 0, b"", 0, None, "", 0) for name in names]
+    cases = [Case(name.encode(), name, 0, b"", 0, None, b"") for name in names]
     return Pending(Request(names[0].encode(), "/", b"", cases, 1, 0), 0.0, 0.0, attempts=attempts)
 
 
