@@ -206,6 +206,16 @@ def test_the_key_is_in_no_answer(
     assert key.encode() not in b"".join(path.read_bytes() for path in run_dir.rglob("*") if path.is_file())
 
 
+def test_a_paused_run_can_be_interrupted(simulator: Simulator, tmp_path: Path, here: Here) -> None:
+    run_dir = tmp_path / "run"
+    with running(simulator, run_dir, tmp_path) as process:
+        assert here("pause", run_dir).code == 0
+        process.send_signal(signal.SIGINT)
+        finished = finish(process)
+    assert finished.code == 130
+    assert finished.json["ok"] == sent_by(simulator) < SAMPLES
+
+
 def test_a_killed_run_leaves_a_socket_that_the_next_one_replaces(
     simulator: Simulator, tmp_path: Path, here: Here
 ) -> None:
