@@ -6,6 +6,7 @@ RunnerError                       code, message, hint; `exit_code` of the comman
 │   ├── DatasetError              bad rows, duplicate ids, missing files
 │   ├── TemplateError             a template that cannot be compiled or rendered
 │   ├── RunFolderError            the folder is not a run, or is a run of another identity
+│   ├── NotRunningError           no process runs the run, or none that can be talked to
 │   └── NotAvailableError         named by the contract, not built yet
 ├── CannotCreateError     (73)    the run folder or a file in it cannot be created
 ├── StorageError          (74)    a write, fsync or rename failed; nothing after it is claimed
@@ -85,6 +86,10 @@ class TemplateError(UsageError):
 
 class RunFolderError(UsageError):
     """The folder is not a run folder, or it belongs to a run of another identity."""
+
+
+class NotRunningError(UsageError):
+    """A command is for a running run, and there is no process of it that can be talked to."""
 
 
 class NotAvailableError(UsageError):

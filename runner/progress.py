@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 30.0
 DRAW_EVERY_S = 0.25
+# A request that has been under way for less is nothing to wonder about.
+_SLOW_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A session's counters at one moment. `done` and `total` count cases; earlier sessions' work is in `done`."""
+    """A session's counters at one moment. `done` and `total` count cases; earlier sessions' work is in `done`.
+
+    `elapsed_s` leaves pauses out. `oldest_s` is the age of the request that is under way for longest.
+    """
 
     done: int
     total: int
@@ -40,6 +45,8 @@ class Snapshot:
     cost_usd: float | None
     elapsed_s: float
     frozen_for_s: float = 0.0
+    paused: bool = False
+    oldest_s: float | None = None
 
     @property
     def per_second(self) -> float:
@@ -169,7 +176,10 @@ def line(snapshot: Snapshot) -> str:
 
 def details(snapshot: Snapshot) -> str:
     """Return the counters that explain the pace."""
-    parts = [f"in flight {snapshot.in_flight}", f"retries {snapshot.retries}"]
+    parts = ["paused"] if snapshot.paused else []
+    parts += [f"in flight {snapshot.in_flight}", f"retries {snapshot.retries}"]
+    if snapshot.oldest_s is not None and snapshot.oldest_s >= _SLOW_S:
+        parts.insert(-1, f"slowest {duration(snapshot.oldest_s)}")
     if snapshot.rate_limited:
         parts.append(f"rate limited {snapshot.rate_limited}")
     if snapshot.waiting:

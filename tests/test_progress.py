@@ -65,6 +65,16 @@ def test_trouble_is_shown_when_there_is_some() -> None:
     assert "$0.0000" in details(replace(SNAPSHOT, cost_usd=0.0))
 
 
+@pytest.mark.parametrize(("oldest_s", "shown"), [(None, False), (0.0, False), (9.9, False), (10.0, True), (95.0, True)])
+def test_a_slow_request_is_shown_once_it_is_slow(oldest_s: float | None, shown: bool) -> None:  # noqa: FBT001 - a table
+    text = details(replace(SNAPSHOT, oldest_s=oldest_s))
+    assert (f"in flight 8  slowest {duration(oldest_s)}  retries 0" in text) is shown
+
+
+def test_a_pause_is_shown_first() -> None:
+    assert details(replace(SNAPSHOT, paused=True)).startswith("paused  in flight 8")
+
+
 def test_lines_go_to_stderr_and_nothing_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     with Lines() as shown:
         shown.show(SNAPSHOT)

@@ -16,6 +16,7 @@ from runner.cli.output import print_result
 from runner.cli.run import resume, run
 from runner.cli.schema import schema
 from runner.cli.simulate import simulate
+from runner.cli.steer import pause, set_limits, unpause
 
 _EPILOG = """\
 Exit codes: 0 complete · 2 usage, config or dataset error, nothing was sent · 3 too many failed rows · 5 stopped (key,
@@ -60,6 +61,9 @@ _RUN, _LOOK, _REHEARSE = "Run", "Look", "Rehearse"
 app.command(rich_help_panel=_RUN)(run)
 app.command(rich_help_panel=_RUN)(resume)
 app.command(rich_help_panel=_RUN)(check)
+app.command(rich_help_panel=_RUN)(pause)
+app.command(rich_help_panel=_RUN)(unpause)
+app.command("set", rich_help_panel=_RUN)(set_limits)
 app.add_typer(documents, rich_help_panel=_RUN)
 app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(verify)

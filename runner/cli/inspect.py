@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runner.cli.output import print_json, print_result, say, table
+from runner.cli.steer import describe_live
 from runner.config import config_from_dict
-from runner.errors import DamagedError, RunFolderError
+from runner.errors import DamagedError, RunFolderError, RunnerError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
-from runner.folder.manifest import read_manifest, write_manifest
+from runner.folder.manifest import RUNNING, read_manifest, write_manifest
 from runner.pipeline import list_runs, open_existing, sealing_of, status_of
 from runner.pipeline.adapters import renew_adapter
 from runner.pipeline.locate import Located
 from runner.pipeline.recovery import recover
+from runner.pipeline.remote import ask
 from runner.pipeline.reseal import reseal as reseal_run
+from runner.pipeline.steering import Look
 from runner.pipeline.verify import salvage
 from runner.pipeline.verify import verify as verify_run
 
@@ -39,13 +42,18 @@ def status(
 ) -> None:
     """List runs, newest first, or show one run's state and totals.
 
-    What a running run has sealed so far counts; answers still in its journal do not.
+    What a running run has sealed so far counts; answers still in its journal do not. Its own process is asked, too: how
+    far it is, the limits in force and where they come from, and the requests that are under way for longest.
     """
     if (path / "manifest.json").exists():
         folder = RunFolder(path)
         manifest = read_manifest(folder)
         facts = _facts(folder, manifest)
-        print_json(facts) if as_json else print_result(_describe(facts))
+        live = _live(folder) if facts["status"] == RUNNING else None
+        if as_json:
+            print_json(facts | {"live": live})
+        else:
+            print_result(_describe(facts) + (f"\n\n{describe_live(live)}" if live else ""))
         return
     if not path.is_dir():
         raise RunFolderError(f"{path}: no such folder", hint="name a run folder or a folder of runs, e.g. outputs")
@@ -153,6 +161,15 @@ def _facts(folder: RunFolder, manifest: Manifest) -> dict[str, Any]:
         "journal_bytes_not_sealed": sum(path.stat().st_size for path in segments),
         "last_message": manifest.sessions[-1].message if manifest.sessions else None,
     }
+
+
+def _live(folder: RunFolder) -> dict[str, Any] | None:
+    """Return what the run's process says of itself; null, and a message why, where it cannot be asked."""
+    try:
+        return ask(folder, Look())
+    except RunnerError as error:
+        say(error.message)
+        return None
 
 
 def _describe(facts: dict[str, Any]) -> str:

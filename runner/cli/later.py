@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 
 _COMMANDS = {
-    "pause": "Hold a running run.",
-    "unpause": "Let a held run go on.",
-    "set": "Change the limits of a running run.",
     "score": "Score answers without calling the model.",
     "report": "Write one self-contained HTML page.",
     "compare": "Compare two runs, paired, with a verdict.",

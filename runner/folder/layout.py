@@ -54,6 +54,11 @@ class RunFolder:
         return self.root / "LOCK"
 
     @property
+    def control(self) -> Path:
+        """The unix socket on which a running session takes commands; it is there as long as the session."""
+        return self.root / "control.sock"
+
+    @property
     def log(self) -> Path:
         """Redacted events, one JSON object a line; not a source of truth."""
         return self.root / "run.log.jsonl"

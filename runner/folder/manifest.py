@@ -22,6 +22,7 @@ class Session:
     """One process's work on a run. Times are ISO 8601 in UTC; `ended_at` is null while it runs, or if it was killed.
 
     `only` names the statuses of the rows that it sent again, where it sent nothing else.
+    `steered` holds what was asked of it while it ran: pauses, and limits that were changed.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Session:
     message: str | None = None
     wall_s: float = 0.0
     only: list[str] = field(default_factory=list)
+    steered: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -96,6 +96,12 @@ class Governor:
         if self._ramping:
             self._ramping, self._base = False, math.inf
 
+    def skip(self, now: float, seconds: float) -> None:
+        """Leave out so many seconds up to now, in which nothing was sent by choice: they show nothing of the limit."""
+        self._since = min(now, self._since + seconds)
+        self._mark_at = min(now, self._mark_at + seconds)
+        self._slot = min(now, self._slot + seconds)
+
     def sent(self, now: float) -> int:
         """Count one unit as sent; its number goes with it, for `refused`."""
         self._turn(now)

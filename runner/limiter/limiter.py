@@ -9,7 +9,6 @@ is charged is charged for all limits or for none, in the order in which requests
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from runner.awake import awake_s
 from runner.limiter.allowance import BURST_S, Allowance
 from runner.limiter.concurrency import Concurrency
 from runner.limiter.gcra import Gcra
@@ -72,8 +72,9 @@ class Ticket:
 class LimiterStatistics:
     """What the limiter did so far: requests admitted and waiting, seconds of freeze left, seconds waited in all.
 
-    `waited_s` sums over admitted requests. Limits are those in force, null where there is none: rates per minute as
-    the config or the server state them, `measured_per_minute` as refusals show it.
+    `waited_s` sums over admitted requests, `paused_s` over pauses, one that lasts included. Limits are those in force,
+    null where there is none: rates per minute as the config or the server state them, `measured_per_minute` as refusals
+    show it.
     """
 
     admitted: int
@@ -81,6 +82,8 @@ class LimiterStatistics:
     in_flight: int
     max_in_flight: int
     frozen_for_s: float
+    paused: bool
+    paused_s: float
     waited_s: float
     requests_per_minute: float | None
     tokens_per_minute: float | None
@@ -98,10 +101,11 @@ async def pause(wake: anyio.Event, timeout_s: float) -> None:
 class Limiter:
     """Admits requests to one server in the order they came, and hears how each of them ended.
 
-    `clock` gives monotonic seconds, `pause` sleeps on that clock. Not for use from several threads or event loops.
+    `clock` gives monotonic seconds, by default those of `awake`; `pause` sleeps on that clock. Not for use from several
+    threads or event loops.
     """
 
-    def __init__(self, limits: Limits, clock: Clock = time.monotonic, *, pause: Pause = pause) -> None:
+    def __init__(self, limits: Limits, clock: Clock = awake_s, *, pause: Pause = pause) -> None:
         self._clock = clock
         self._pause = pause
         self._requests = Allowance(Unit.REQUESTS, limits.requests_per_minute)
@@ -127,7 +131,8 @@ class Limiter:
         self._ramp: Gcra | None = None
         self._ramp_ends_at = math.inf
         self._frozen_until = -math.inf
-        self._paused = False
+        self._paused_at: float | None = None
+        self._paused_s = 0.0
         self._waiters: deque[_Waiter] = deque()
         self._in_flight = 0
         self._admitted = 0
@@ -168,8 +173,12 @@ class Limiter:
         """
         return self.try_admit(prompt, answer) or await self._queue(prompt, answer)
 
-    async def admit_next(self, prompt: int) -> None:
-        """Return when another request may go out in the place of one that was admitted and has not ended."""
+    async def admit_next(self, prompt: int) -> float:
+        """Return when another request may go out in the place of one that was admitted and has not ended.
+
+        Returns the seconds that it waited for that.
+        """
+        arrived = self._clock()
         self._in_flight -= 1
         self._wake_first()
         try:
@@ -177,6 +186,7 @@ class Limiter:
         except BaseException:
             self._in_flight += 1
             raise
+        return self._clock() - arrived
 
     def done(
         self,
@@ -218,13 +228,19 @@ class Limiter:
         self._unlimited = False
 
     def pause(self) -> None:
-        """Admit nothing until `unpause`."""
-        self._paused = True
-        self._unlimited = False
+        """Admit nothing until `unpause`. What is under way ends as it would."""
+        if self._paused_at is None:
+            self._paused_at = self._clock()
+            self._unlimited = False
 
     def unpause(self) -> None:
-        """Go on after `pause`."""
-        self._paused = False
+        """Go on after `pause`, at the pace of before: no limit grows while nothing is sent."""
+        if self._paused_at is None:
+            return
+        now = self._clock()
+        self._paused_s += now - self._paused_at
+        self._governor.skip(now, now - self._paused_at)
+        self._paused_at = None
         self._look_again()
         self._wake_first()
 
@@ -243,6 +259,7 @@ class Limiter:
 
     def statistics(self) -> LimiterStatistics:
         """Return counts and limits as of now."""
+        now = self._clock()
         tokens, input_tokens, output_tokens = (one.per_minute for one in self._tokens)
         measured = self._governor.measured
         return LimiterStatistics(
@@ -250,7 +267,9 @@ class Limiter:
             waiting=len(self._waiters),
             in_flight=self._in_flight,
             max_in_flight=self.slots,
-            frozen_for_s=max(0.0, self._frozen_until - self._clock()),
+            frozen_for_s=max(0.0, self._frozen_until - now),
+            paused=self._paused_at is not None,
+            paused_s=self._paused_s + (0.0 if self._paused_at is None else now - self._paused_at),
             waited_s=self._waited_s,
             requests_per_minute=self._requests.per_minute,
             tokens_per_minute=tokens,
@@ -288,7 +307,7 @@ class Limiter:
 
     def _admit_or_wait(self, now: float, prompt: int, answer: int | None) -> Ticket | float:
         """Charge every limit and return the ticket, or charge none and return the seconds that are still missing."""
-        if self._paused or self._in_flight >= self.slots:
+        if self._paused_at is not None or self._in_flight >= self.slots:
             return math.inf  # who ends or goes on wakes the first in the queue
         if self._ramp_ends_at <= now:
             self._ramp, self._ramp_ends_at = None, math.inf
@@ -328,7 +347,7 @@ class Limiter:
     def _look_again(self) -> None:
         """See whether anything but the slots limits what goes out; most servers have no more than that."""
         self._unlimited = not (
-            self._paused
+            self._paused_at is not None
             or self._governor.active
             or self._ramp_ends_at < math.inf
             or any(one.per_minute is not None for one in (self._requests, *self._tokens))

@@ -8,13 +8,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
 
+from runner.awake import awake_s
 from runner.retry import History, RetryBudget
 
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ _MOST_DEFERRED = 4096
 class Pending:
     """A request on its way.
 
-    Times are monotonic: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history` what it
-    has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
-    of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
-    without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt under way.
+    Times are those of `awake`: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history`
+    what it has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family`
+    is that of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is
+    now tried without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt
+    under way.
     `kept` says that an answer is stored already, which another one may replace.
     `streak` is what it failed of lately, `retry_cost` what its next attempt takes out of the retry budget.
     """
@@ -69,7 +70,7 @@ class Pending:
         return Pending(
             request,
             self.created_at,
-            time.monotonic(),
+            awake_s(),
             first_sent_at=self.first_sent_at,
             queued_before_s=self.queued_before_s,
             queued_s=self.queued_s,
@@ -139,15 +140,16 @@ class Backlog:
         self._open_rows += parts - 1
 
     def postpone(self, pending: Pending, wait_s: float, *, cost: float = 0.0) -> None:
-        """Let a row wait for its next attempt, which takes `cost` out of the retry budget."""
+        """Let a row wait for its next attempt, which takes `cost` out of the retry budget. Then it is ready."""
         pending.retry_cost = cost
-        heapq.heappush(self._waiting, (time.monotonic() + wait_s, next(self._numbers), pending))
+        pending.ready_at = awake_s() + wait_s
+        heapq.heappush(self._waiting, (pending.ready_at, next(self._numbers), pending))
         self._notify()
 
     def spread(self, parts: Sequence[Pending], *, taken: int = 0) -> None:
         """Let parts of one counted row go on at once; `taken` parts more are under way already."""
         self._open_rows += len(parts) + taken - 1
-        now = time.monotonic()
+        now = awake_s()
         for part in parts:
             heapq.heappush(self._waiting, (now, next(self._numbers), part))
         self._notify()
@@ -167,7 +169,7 @@ class Backlog:
     async def next_due(self) -> Pending | None:
         """Return the next row whose wait is over; null when all rows have ended."""
         while not self.finished:
-            changed, now = self._changed, time.monotonic()
+            changed, now = self._changed, awake_s()
             if (due := self._take_due(now)) is not None:
                 self._notify()
                 return due
@@ -178,7 +180,7 @@ class Backlog:
     def note_answer(self) -> None:
         """Fill the retry budget by an answer: a deferred row may go on, and so may a reader that is held by many."""
         self.budget.note_answer()
-        if self._deferred and (self._reader_waits or self._deferred_for_s(time.monotonic()) <= 0.0):
+        if self._deferred and (self._reader_waits or self._deferred_for_s(awake_s()) <= 0.0):
             self._notify()
 
     def _take_due(self, now: float) -> Pending | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from runner.awake import awake_s
 from runner.progress import Snapshot
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Counters:
     """What a session has done so far; `added` counts requests for single choices beyond one for each case.
 
-    Times are monotonic; `last_answer_at` is 0 before the first answer. `unpriced` answers have no known cost.
+    Times are those of `awake`; `last_answer_at` is 0 before the first answer. `unpriced` answers have no known cost.
     """
 
     price: Price | None = None
@@ -35,12 +35,12 @@ class Counters:
     cost_usd: float = 0.0
     unpriced: int = 0
     last_answer_at: float = 0.0
-    begun: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=awake_s)
 
     def note_answer(self, usage: Usage) -> None:
         """Count an answer and what it used."""
         self.answered += 1
-        self.last_answer_at = time.monotonic()
+        self.last_answer_at = awake_s()
         self.tokens += usage.total_tokens or 0
         cost = self.price.cost(usage) if self.price else None
         if cost is None:
@@ -67,6 +67,6 @@ def snapshot_of(counters: Counters, work: Work, *, waiting: int, frozen_for_s: f
         rate_limited=counters.rate_limited,
         tokens=counters.tokens,
         cost_usd=None if counters.price is None or counters.unpriced else counters.cost_usd,
-        elapsed_s=time.monotonic() - counters.begun,
+        elapsed_s=awake_s() - counters.begun,
         frozen_for_s=frozen_for_s,
     )

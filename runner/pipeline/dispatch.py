@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from runner.awake import awake_s
 from runner.crash_points import crash_point
 from runner.errors import CancelledError
 from runner.pipeline.attempt import Outcome, attempt_of, send
@@ -62,7 +63,7 @@ class Dispatch:
     async def attempt(self, pending: Pending) -> None:
         """Send an admitted row once and act on what came of it."""
         server, counters, request = self.plan.server, self.state.counters, pending.request
-        sent_at, begun = time.time(), time.monotonic()
+        sent_at, begun = time.time(), awake_s()
         pending.queued_s += begun - pending.ready_at
         pending.attempts += 1
         if not pending.first_sent_at:
@@ -70,6 +71,7 @@ class Dispatch:
         self.recorder.journal.note_start(request.key, pending.attempts)
         counters.in_flight += 1
         counters.attempts += 1
+        self.state.under_way.begin(pending, begun, server.name)
         try:
             if server.likelihood is None:
                 outcome = await send(server.transport, server.endpoint, request, answered_before=counters.answered > 0)
@@ -77,16 +79,17 @@ class Dispatch:
                 outcome = await self._send_in_form(server.likelihood, pending)
         except anyio.get_cancelled_exc_class():
             cut = Outcome(None, CancelledError("the run was interrupted while the request was under way"))
-            self.recorder.note(attempt_of(request, pending.attempts, cut, sent_at, time.monotonic() - begun))
+            self.recorder.note(attempt_of(request, pending.attempts, cut, sent_at, awake_s() - begun))
             self._tell_limiter(pending, Outcome(None, cut.error))
             raise
         finally:
             counters.in_flight -= 1
+            self.state.under_way.end(pending)
         crash_point("session:after-answer")
         if (error := named(outcome.error, pending.history)) is not outcome.error:
             outcome = Outcome(None, error)
         self._tell_limiter(pending, outcome)
-        attempt = attempt_of(request, pending.attempts, outcome, sent_at, time.monotonic() - begun)
+        attempt = attempt_of(request, pending.attempts, outcome, sent_at, awake_s() - begun)
         if error is None:
             await self._accept(pending, outcome, attempt)
         elif self.learning is not None and (taught := self.learning.adapting.learn(request, outcome.response)):
@@ -106,6 +109,7 @@ class Dispatch:
         try:
             return await likelihood.send(pending.request, pending.attempts, earlier, answered_before=answered)
         finally:
+            pending.queued_s += likelihood.take_waited_s(pending.request.key)
             for attempt in earlier:
                 self.recorder.note(attempt)
 
@@ -144,7 +148,7 @@ class Dispatch:
 
     async def _act_on(self, error: RequestError, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
         """Act on a failed attempt: record the failure, stop the run, or let the row wait for its next attempt."""
-        plan, state, now = self.plan, self.state, time.monotonic()
+        plan, state, now = self.plan, self.state, awake_s()
         counters = state.counters
         if cost := cost_of(error):
             state.backlog.budget.note_failure()

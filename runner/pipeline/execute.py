@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,7 +23,7 @@ from runner.pipeline.prepare import server_name
 from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
 from runner.pipeline.session import run_session
-from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Store, Work
+from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Steering, Store, Work
 from runner.pipeline.truncation import enlarging_for
 
 if TYPE_CHECKING:
@@ -120,6 +121,13 @@ def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:
         store=Store(number, manifest.run_id, manifest.config_digest, segment, opened.sealing, opened.log),
         knowledge=Knowledge(opened.omissions, opened.adapting, opened.remember, enlarging_for(opened.prepared)),
         audience=Audience(options.display, options.say, opened.events.write, options.catch_signals),
+        steering=Steering(
+            folder=opened.folder,
+            config=opened.prepared.config,
+            limits_of=partial(_limits, plan=plan),
+            record=opened.record_steering,
+            redact=opened.prepared.redactor.text,
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from runner.awake import awake_s
 from runner.errors import CannotCreateError, StorageError, UnsupportedError, kind_of
 from runner.pipeline.adapting import too_few
 from runner.pipeline.backlog import Pending
@@ -95,7 +96,7 @@ class Learning:
         self.state.backlog.split(1 + len(parts))
         self.state.counters.added += len(parts)
         for part in parts:
-            self.state.backlog.postpone(Pending(part, time.time(), time.monotonic()), 0.0)
+            self.state.backlog.postpone(Pending(part, time.time(), awake_s()), 0.0)
 
     async def _keep_lessons(self) -> None:
         """Say and write down lessons that are new. A manifest that cannot be written stops the run."""

@@ -45,6 +45,7 @@ class LikelihoodSender:
     form: Form | None = None
     _parts: dict[bytes, dict[int, Outcome]] = field(default_factory=dict)
     _alone: anyio.Lock = field(default_factory=anyio.Lock)
+    _waited_s: dict[bytes, float] = field(default_factory=dict)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -70,6 +71,10 @@ class LikelihoodSender:
             return await self._post(request.path, bodies[0], answered_before=answered_before)
         return await self._send_each(request, bodies, (number, earlier), answered_before=answered_before)
 
+    def take_waited_s(self, key: bytes) -> float:
+        """Return how long a sample's attempt waited for the limiter between its requests; it is told once."""
+        return self._waited_s.pop(key, 0.0)
+
     def forget(self, key: bytes) -> None:
         """Drop what is kept of a sample that has ended."""
         self._parts.pop(key, None)
@@ -90,7 +95,7 @@ class LikelihoodSender:
                 return Outcome(outcome.response, _unsupported(said))
             earlier.append(attempt_of(replace(request, key=PROBE_KEY, cases=()), 1, outcome, time.time(), 0.0))
             self.form = form if finding is Finding.WORKS else None
-            await self.limiter.admit_next(_PROBE_TOKENS)
+            await self._admit_next(request, _PROBE_TOKENS)
         return None
 
     async def _send_each(
@@ -105,13 +110,17 @@ class LikelihoodSender:
                 continue
             if last is not None:
                 earlier.append(attempt_of(request, number, last, time.time(), 0.0))
-                await self.limiter.admit_next(0)
+                await self._admit_next(request, 0)
             last = await self._post(request.path, body, answered_before=answered_before)
             if last.error is not None and last.error.action is not Action.END_ROW:
                 return last
             parts[index] = last
         del self._parts[request.key]
         return _joined([parts[index] for index in range(len(bodies))])
+
+    async def _admit_next(self, request: Request, tokens: int) -> None:
+        waited_s = await self.limiter.admit_next(tokens)
+        self._waited_s[request.key] = self._waited_s.get(request.key, 0.0) + waited_s
 
     async def _post(self, path: str, body: bytes, *, answered_before: bool) -> Outcome:
         try:

@@ -146,7 +146,7 @@ def _named(root: Path, run_id: str, config: RunConfig) -> Located:
 def _foreign(root: Path) -> Iterator[Path]:
     """Yield what does not stem from a run that was killed before it had a manifest."""
     folders = {"_journal", "_commits", "_tmp", "_input", "_scan", *TABLES, SUPERSEDED}
-    own = {*folders, "LOCK", "manifest.json", "run.log.jsonl", "server.log"}
+    own = {*folders, "LOCK", "manifest.json", "run.log.jsonl", "server.log", "control.sock"}
     return (path for path in root.iterdir() if path.name not in own)
 
 

@@ -10,7 +10,8 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from runner.config import to_dict
 from runner.crash_points import crash_point
@@ -34,6 +35,7 @@ from runner.pipeline.recovery import recover
 from runner.pipeline.rows import RowContext
 from runner.pipeline.scancache import save_scan, without_ids
 from runner.pipeline.sealing import Sealing, create_tables
+from runner.pipeline.steering import reminders
 from runner.pipeline.superseding import retract_failures
 from runner.progress import Silent
 from runner.readers import spool_stdin
@@ -54,6 +56,9 @@ if TYPE_CHECKING:
     from runner.pipeline.todo import Todo
     from runner.progress import Display
 from runner.pipeline.survey import prepare_and_scan, production_of, refuse_unrenderable
+
+# Of what a session was asked, so many of the last things are kept in the manifest.
+_MOST_STEERED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,21 @@ class OpenRun:
     adapting: Adapting | None = None
     doubts: list[str] = field(default_factory=list)
     again: Again | None = None
+    writing: Lock = field(default_factory=Lock)
 
     def remember(self) -> None:
         """Write down what was learnt of the server, so that a later session need not be taught again."""
         if self.adapting is not None:
-            note_lessons(self.manifest.capabilities, self.adapting, self.prepared.redactor)
+            with self.writing:
+                note_lessons(self.manifest.capabilities, self.adapting, self.prepared.redactor)
+                write_manifest(self.folder, self.manifest)
+
+    def record_steering(self, entry: dict[str, Any]) -> None:
+        """Write down what was asked of the running session. Raises StorageError."""
+        with self.writing:
+            steered = self.manifest.sessions[-1].steered
+            steered.append({"at": utc_now(), **entry})
+            del steered[:-_MOST_STEERED]
             write_manifest(self.folder, self.manifest)
 
     @property
@@ -134,16 +149,7 @@ def open_run(config: RunConfig, options: RunOptions) -> Iterator[OpenRun]:
 
 
 def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, options: RunOptions) -> OpenRun:
-    folder = located.folder
-    if not folder.manifest.exists():
-        manifest = _new_manifest(prepared, scan, located.run_id)
-    else:
-        # Read under the lock: another process may have begun this run since the folder was chosen.
-        manifest = read_manifest(folder)
-        refuse_other(folder, manifest, prepared.config)
-        manifest.config = to_dict(prepared.config)
-        manifest.config_digest = digest_of(manifest.config).hex()
-        _check_columns(manifest, scan, options)
+    folder, manifest = located.folder, _manifest_of(prepared, scan, located, options)
     manifest.adapter = dict(prepared.adapter.spec) if prepared.adapter else {}
     sealing = sealing_of(folder, manifest, prepared.config)
     log = read_commits(folder)
@@ -167,6 +173,8 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         manifest.capabilities["check"] = check
     for doubt in (doubts := doubts_of(prepared, check)):
         options.say(doubt)
+    for reminder in reminders(manifest.sessions[-1].steered, prepared.config.limits) if manifest.sessions else ():
+        options.say(reminder)
     manifest.sessions.append(_new_session(len(manifest.sessions) + 1, options.only))
     manifest.status = RUNNING
     write_manifest(folder, manifest)
@@ -185,6 +193,20 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     opened = OpenRun(prepared, folder, manifest, log, sealing, scan, production, events, options)
     opened.omissions, opened.adapting, opened.doubts, opened.again = omissions, adapting, doubts, again
     return opened
+
+
+def _manifest_of(prepared: Prepared, scan: Scan, located: Located, options: RunOptions) -> Manifest:
+    """Return the manifest of a new run, or that of the run in the folder with the config as it is now."""
+    folder = located.folder
+    if not folder.manifest.exists():
+        return _new_manifest(prepared, scan, located.run_id)
+    # Read under the lock: another process may have begun this run since the folder was chosen.
+    manifest = read_manifest(folder)
+    refuse_other(folder, manifest, prepared.config)
+    manifest.config = to_dict(prepared.config)
+    manifest.config_digest = digest_of(manifest.config).hex()
+    _check_columns(manifest, scan, options)
+    return manifest
 
 
 def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Sealing:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
+from runner.awake import awake_s, watching_standstills
 from runner.errors import CannotCreateError, RunnerError, StorageError, internal_error
 from runner.pipeline.backlog import Backlog, Pending
 from runner.pipeline.control import Control, StopKind
@@ -24,6 +25,7 @@ from runner.pipeline.dispatch import Dispatch, expected
 from runner.pipeline.families import Families
 from runner.pipeline.groupcommit import JournalWriter
 from runner.pipeline.learning import Learning
+from runner.pipeline.livecontrol import LiveControl
 from runner.pipeline.recording import Recorder
 from runner.pipeline.sealing import seal_segment
 from runner.pipeline.signals import let_go_when_cancelled, watch_signals
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from runner.pipeline.sessionplan import SessionPlan
+    from runner.progress import Snapshot
     from runner.records import Request
 
 _PACKS_AHEAD = 2
@@ -76,7 +79,7 @@ class _Session:
         self.control = Control()
         self.counters = Counters(server.price)
         self.backlog = Backlog(bound=max(2 * server.slots, _LEAST_WAITING))
-        state = SessionState(self.control, self.counters, self.backlog)
+        self.state = state = SessionState(self.control, self.counters, self.backlog)
         self._to_seal, self._sealable = anyio.create_memory_object_stream[Path](4)
         self.journal = JournalWriter(
             store.sealing.folder, store.run_id, store.manifest_digest, store.next_segment, self._to_seal
@@ -92,10 +95,11 @@ class _Session:
             splitter = Splitter(answer_bytes=work.packs.answer_bytes)
             self.families = Families(splitter, server.retry.max_attempts, plan.audience.on_event, self.recorder, state)
         self.dispatch = Dispatch(plan, state, self.recorder, self.learning, self.families)
+        self._crew: _Crew | None = None
 
     async def run(self) -> SessionResult:
         await self.journal.open()
-        with self.plan.audience.display:
+        with self.plan.audience.display, watching_standstills():
             async with anyio.create_task_group() as around:
                 around.start_soon(self._seal)
                 beside = anyio.CancelScope()
@@ -111,7 +115,7 @@ class _Session:
                         self._to_seal.close()
         if self.journal.failure is not None:
             self.control.stop(StopKind.STORAGE, self.journal.failure)
-        return SessionResult(self.control, self.counters, time.monotonic() - self.counters.begun)
+        return SessionResult(self.control, self.counters, awake_s() - self.counters.begun)
 
     async def _send_all(self) -> None:
         slots = self.plan.server.slots
@@ -126,10 +130,11 @@ class _Session:
             async with rows, anyio.create_task_group() as group, todo:
                 group.start_soon(self._read, writing[0])
                 group.start_soon(self._return_postponed, writing[1])
-                crew = _Crew(group, rows, ends, slots)
+                self._crew = crew = _Crew(group, rows, ends, slots)
                 for number, one in enumerate(reading):
                     group.start_soon(self._work, one, number, crew)
                 todo.close()
+            self._crew = None
 
     async def _beside(self, scope: anyio.CancelScope) -> None:
         """Run what serves the others and ends with them: the journal's commits, signals and the display."""
@@ -140,6 +145,11 @@ class _Session:
                 group.start_soon(self.journal.rotate_when_old)
                 group.start_soon(self._show)
                 group.start_soon(let_go_when_cancelled, self.control)
+                if (steering := self.plan.steering) is not None:
+                    steered = LiveControl(
+                        steering, self.plan.server.limiter, self.state.under_way, self, audience.on_event
+                    )
+                    group.start_soon(steered.serve)
                 if audience.catch_signals:
                     group.start_soon(watch_signals, self.control, self.counters, audience.say)
 
@@ -164,7 +174,7 @@ class _Session:
             self.recorder.skip(one)
             return
         await self.backlog.add(len(one.body))
-        pending = Pending(one, time.time(), time.monotonic(), counted_bytes=len(one.body))
+        pending = Pending(one, time.time(), awake_s(), counted_bytes=len(one.body))
         try:
             todo.send_nowait(pending)
         except anyio.WouldBlock:
@@ -198,13 +208,18 @@ class _Session:
                     break
                 if likelihood is None:
                     await attempt(pending)
-                    if (slots := limiter.slots) != crew.slots:
-                        self._resize(crew, slots)
-                    continue
-                async with likelihood.turn():
-                    if not self.control.stopping:
-                        await attempt(pending)
+                else:
+                    async with likelihood.turn():
+                        if not self.control.stopping:
+                            await attempt(pending)
+                if (slots := limiter.slots) != crew.slots:
+                    self._resize(crew, slots)
             self.control.hard.discard(scope)
+
+    def hire(self) -> None:
+        """Let there be workers for all that may be under way by now, without waiting for an answer."""
+        if self._crew is not None and (slots := self.plan.server.limiter.slots) != self._crew.slots:
+            self._resize(self._crew, slots)
 
     def _resize(self, crew: _Crew, slots: int) -> None:
         """Let as many workers work as requests may be under way; too many of them only wait to be admitted."""
@@ -252,10 +267,17 @@ class _Session:
                     self.control.stop(StopKind.INTERNAL, known)
 
     async def _show(self) -> None:
-        display, limiter = self.plan.audience.display, self.plan.server.limiter
+        display = self.plan.audience.display
         while True:
-            frozen_for_s = limiter.statistics().frozen_for_s
-            display.show(
-                snapshot_of(self.counters, self.plan.work, waiting=self.backlog.waiting, frozen_for_s=frozen_for_s)
-            )
+            display.show(self.snapshot())
             await anyio.sleep(display.every_s)
+
+    def snapshot(self) -> Snapshot:
+        """Return how things stand now."""
+        limits = self.plan.server.limiter.statistics()
+        seen = snapshot_of(
+            self.counters, self.plan.work, waiting=self.backlog.waiting, frozen_for_s=limits.frozen_for_s
+        )
+        oldest_s = self.state.under_way.oldest_s(awake_s())
+        elapsed_s = seen.elapsed_s - limits.paused_s
+        return replace(seen, elapsed_s=elapsed_s, paused=limits.paused, oldest_s=oldest_s)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from runner.config import RunConfig
     from runner.endpoints import Endpoint
     from runner.folder.commits import CommitLog
-    from runner.limiter import Limiter
+    from runner.folder.layout import RunFolder
+    from runner.limiter import Limiter, Limits
     from runner.pipeline.adapting import Adapting
     from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.omissions import OmissionWatch
@@ -93,11 +95,27 @@ class Audience:
 
 
 @dataclass(frozen=True, slots=True)
+class Steering:
+    """How a session is steered while it runs: the folder whose socket it listens on, and the config it began with.
+
+    `limits_of` gives what a config's limits come to in this run. `record` puts down what was asked; it is called in a
+    thread. `redact` keeps the key out of what is answered.
+    """
+
+    folder: RunFolder
+    config: RunConfig
+    limits_of: Callable[[RunConfig], Limits]
+    record: Callable[[dict[str, object]], None]
+    redact: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """Everything one session works with."""
+    """Everything one session works with; without `steering` nobody can steer it from outside."""
 
     work: Work
     server: Server
     store: Store
     knowledge: Knowledge
     audience: Audience
+    steering: Steering | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from runner.pipeline.underway import UnderWay
 
 if TYPE_CHECKING:
     from runner.pipeline.backlog import Backlog
@@ -13,8 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """Whether the session stops, what it has done, and the rows on their way; each is changed in place."""
+    """Whether the session stops, what it has done, the rows on their way, and which of them are under way now.
+
+    Each is changed in place.
+    """
 
     control: Control
     counters: Counters
     backlog: Backlog
+    under_way: UnderWay = field(default_factory=UnderWay)

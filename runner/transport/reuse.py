@@ -20,6 +20,8 @@ from aiohttp.helpers import TimerNoop
 from aiohttp.http import HttpProcessingError
 from aiohttp.http_writer import _serialize_headers
 
+from runner.awake import awake_s
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -133,7 +135,10 @@ class Reuse:
 
 
 class _Deadlines:
-    """The deadlines of all requests under way, by connection. They come in order, since each has the same time."""
+    """The deadlines of all requests under way, by connection. They come in order, since each has the same time.
+
+    They count by `awake`: an answer that came while the process was stopped is read, and not given up.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, total_s: float) -> None:
         self._loop = loop
@@ -142,10 +147,9 @@ class _Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, protocol: ResponseHandler) -> None:
-        at = self._loop.time() + self._total_s
-        self._due[protocol] = (at, None)
+        self._due[protocol] = (awake_s() + self._total_s, None)
         if self._timer is None:
-            self._timer = self._loop.call_at(at, self._expire)
+            self._timer = self._loop.call_later(self._total_s, self._expire)
 
     def reading(self, protocol: ResponseHandler, content: StreamReader) -> None:
         due = self._due.get(protocol)
@@ -164,8 +168,9 @@ class _Deadlines:
         """Wake who waits for an answer that is too late, and set the timer for the next."""
         self._timer = None
         for protocol, (at, content) in list(self._due.items()):
-            if at > self._loop.time():
-                self._timer = self._loop.call_at(at, self._expire)
+            left_s = at - awake_s()
+            if left_s > 0.0:
+                self._timer = self._loop.call_later(left_s, self._expire)
                 return
             self.drop(protocol)
             late = TimeoutError()

@@ -15,7 +15,7 @@ import ssl
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
@@ -25,6 +25,7 @@ from runner.jsontext import scrub
 from runner.records import Response
 from runner.redaction import Redactor
 from runner.transport.auth import BEARER, auth_headers, auth_query, query_of, secrets_of
+from runner.transport.patience import Patience
 from runner.transport.reuse import Reuse, supported
 from runner.transport.streaming import HEADERS, Body, Clock, Received, note_connected, note_connecting, timed
 from runner.transport.translate import Timeouts, closed_without_answer, translate
@@ -121,7 +122,7 @@ class Transport:
         sending = Sending(upload, self._options.timeouts)
         body = sending.body()
         try:
-            return await self._send(method, path, body, headers=sending.headers, timeout=sending.timeout)
+            return await self._send(method, path, body, headers=sending.headers, total_s=sending.total_s)
         except RequestError as error:
             raise (sending.problem or error) from error
         finally:
@@ -129,7 +130,13 @@ class Transport:
                 await body.aclose()
 
     async def _send(
-        self, method: str, path: str, body: bytes | AsyncIterator[bytes] | None, **sending: Any
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes] | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        total_s: float | None = None,
     ) -> Response:
         url = self._urls.get(path)
         if url is None:
@@ -143,8 +150,12 @@ class Transport:
         answer: aiohttp.ClientResponse | None = None
         fresh = _fresh.set(False)
         try:
-            answer = await self._session.request(method, url, data=_in_pieces(body), allow_redirects=False, **sending)
-            content = await self._read(answer)
+            async with Patience() as patience:
+                patience.expect(self._options.timeouts.total if total_s is None else total_s)
+                answer = await self._session.request(
+                    method, url, data=_in_pieces(body), allow_redirects=False, headers=headers
+                )
+                content = await self._read(answer)
         except _FAILURES as error:
             raise self._problem(error, url, answered=answer is not None) from error
         finally:
@@ -203,11 +214,12 @@ class Transport:
         fresh = _fresh.set(False)
         try:
             with timed(clock):
-                async with clock:
+                async with Patience() as patience, clock:
+                    patience.expect(self._options.timeouts.total)
                     answer = await self._session.request("POST", url, data=body, headers=HEADERS, allow_redirects=False)
                     await content.read(answer, watcher, clock)
         except _FAILURES as error:
-            if clock.timeout.expired():
+            if clock.patience.expired():
                 broke = clock.error(f"{url.origin()}{url.path}")
             else:
                 broke = self._problem(error, url, answered=answer is not None)
@@ -291,7 +303,7 @@ async def open_transport(options: TransportOptions, redactor: Redactor | None = 
         connector=_Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEPALIVE_S),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=headers,
-        timeout=aiohttp.ClientTimeout(total=timeouts.total, sock_connect=timeouts.connect),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),  # the rest is `patience`'s
     )
     reuse = Reuse(session, timeouts.total) if supported() else None
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from contextvars import ContextVar
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
 from runner.errors import BodyTooLargeError, RequestTimeoutError
+from runner.transport.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,22 +59,22 @@ class Clock:
     """The time-outs of one stream: for its first byte from when the connection stood, then between two blocks."""
 
     timeouts: Timeouts
-    timeout: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
+    patience: Patience = field(default_factory=Patience)
     begun: bool = False
 
     async def __aenter__(self) -> Self:
-        await self.timeout.__aenter__()
+        await self.patience.__aenter__()
         self.expect(self.timeouts.first_byte)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.timeout.__aexit__(kind, error, trace)
+        await self.patience.__aexit__(kind, error, trace)
 
     def expect(self, seconds: float) -> None:
         """Let the next block come within so many seconds."""
-        self.timeout.reschedule(asyncio.get_running_loop().time() + seconds)
+        self.patience.expect(seconds)
 
     def error(self, where: str) -> RequestTimeoutError:
         """Return what it means that the time is over."""
@@ -123,7 +123,7 @@ def note_connecting() -> None:
     """Stop the clock of the streamed request that this task sends, if it does: connecting has a time-out of its own."""
     clock = _clock.get()
     if clock is not None:
-        clock.timeout.reschedule(None)
+        clock.patience.expect(None)
 
 
 def note_connected() -> None:

@@ -7,8 +7,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
@@ -48,8 +46,7 @@ class Sending:
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(self._head) + upload.size_bytes + len(self._tail)),
         }
-        total_s = timeouts.total + upload.size_bytes / _SLOWEST_BYTES_PER_S
-        self.timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=timeouts.connect)
+        self.total_s = timeouts.total + upload.size_bytes / _SLOWEST_BYTES_PER_S
         self.problem: Exception | None = None
 
     async def body(self) -> AsyncGenerator[bytes]:

@@ -74,6 +74,7 @@ def test_what_does_not_exist_yet_is_named(
         {"model.price": {"input_per_million": 1}},
         {"nightly": {"time_zone": "Europe/Zurich", "deadline": "06:00", "keep": 3}},
         {"limits": {"max_in_flight": 3, "requests_per_minute": 5, "tokens_per_minute": 6}},
+        {"limits": {"input_tokens_per_minute": 7, "output_tokens_per_minute": 8}},
         {"gates.max_failed_fraction": 0.5},
         {"dataset": {"path": "-", "on_bad_row": "skip", "limit": 3, "shuffle_seed": 4, "types": {"a": "string"}}},
         {"output.keep_raw": False},

@@ -50,6 +50,19 @@ def test_a_server_without_a_limit_is_not_held_up_for_long() -> None:
     assert course.used(6, 10, 5_000) > 0.99
 
 
+@pytest.mark.parametrize("per_s", [2.0, 40.0])
+def test_a_pause_lets_no_rate_grow(per_s: float) -> None:
+    governor = Governor(0.0, ramp=True)
+    drive(governor, Bucket(lambda _: per_s), until=60, round_trip_s=0.05)
+    before, measured = governor.rate(60.0), governor.measured
+    governor.skip(3660.0, 3600.0)
+    assert governor.rate(3660.0) == pytest.approx(before, rel=0.05)
+    number = governor.sent(3660.1)
+    governor.refused(3660.2, 3660.1, number)
+    assert measured is not None
+    assert governor.measured == pytest.approx(measured, rel=0.3)
+
+
 def test_nothing_is_limited_before_a_first_refusal_where_the_start_is_not_slow() -> None:
     governor = Governor(0.0, ramp=False)
     assert governor.rate(0.0) == math.inf

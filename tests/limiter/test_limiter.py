@@ -296,10 +296,48 @@ async def test_a_pause_holds_everyone_until_it_ends() -> None:
         bench.limiter.pause()
         await bench.ask(0)
         await bench.time.advance(100.0)
+        bench.limiter.pause()  # once is enough
+        await bench.time.advance(50.0)
         assert bench.names == []
+        assert (bench.limiter.statistics().paused, bench.limiter.statistics().paused_s) == (True, 150.0)
+        bench.limiter.unpause()
         bench.limiter.unpause()
         await settle_down()
         assert bench.names == [0]
+        await bench.time.advance(5.0)
+        assert (bench.limiter.statistics().paused, bench.limiter.statistics().paused_s) == (False, 150.0)
+
+
+@pytest.mark.asyncio
+async def test_a_pause_saves_nothing_up() -> None:
+    async with open_bench(Limits(requests_per_minute=600.0)) as bench:
+        for name in range(40):
+            await bench.ask(name)
+        await bench.time.advance(1.0)
+        before = len(bench.names)
+        bench.limiter.pause()
+        await bench.time.advance(3600.0)
+        assert len(bench.names) == before
+        bench.limiter.unpause()
+        await bench.time.advance(1.0)
+        assert len(bench.names) - before <= 10 * (1.0 + BURST_S) + 1
+
+
+@pytest.mark.asyncio
+async def test_the_wait_for_another_request_is_told() -> None:
+    async with open_bench(Limits(max_in_flight=1)) as bench:
+        await bench.ask(0)
+        bench.limiter.pause()
+        waited: list[float] = []
+
+        async def go_on() -> None:
+            waited.append(await bench.limiter.admit_next(1))
+
+        bench.group.start_soon(go_on)
+        await bench.time.advance(30.0)
+        bench.limiter.unpause()
+        await settle_down()
+        assert waited == [30.0]
 
 
 @pytest.mark.asyncio

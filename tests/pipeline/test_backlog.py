@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 from anyio import wait_all_tasks_blocked
 
+from runner.awake import awake_s
 from runner.pipeline.backlog import Backlog, Pending
 from runner.records import Request
 from runner.retry import RetryBudget
@@ -31,6 +32,17 @@ async def test_rows_come_back_in_the_order_of_their_waits() -> None:
     assert backlog.waiting == 4
     assert [name(await backlog.next_due()) for _ in range(4)] == ["1", "2", "3", "0"]
     assert backlog.waiting == 0
+
+
+@pytest.mark.asyncio
+async def test_a_row_is_ready_when_its_wait_ends_and_not_when_somebody_takes_it() -> None:
+    """Else a pause would count against the deadlines of rows that nobody takes."""
+    backlog = Backlog(bound=10)
+    await backlog.add(1)
+    backlog.postpone(pending("one"), -60.0)
+    due = await backlog.next_due()
+    assert due is not None
+    assert 60.0 <= awake_s() - due.ready_at < 120.0
 
 
 @pytest.mark.asyncio
