@@ -28,9 +28,17 @@ _LEAST_S = 0.25
 _LEAST_ANSWERS = 16
 _FIRST_TRIAL_S = 5.0
 _LONGEST_TRIAL_S = 60.0
-# This share of overload among what ended is no chance.
-_OVERLOAD = 0.1
+# This share of overload among the last hundred or so that ended is no chance: a bad day has 7 % of all faults.
+_OVERLOAD = 0.2
+_FEWEST = 30.0
+_KEEP = 0.99
 _FALL = 0.7
+# Where falls do not lower the share of overload to this share of itself, so many times, the number is not its cause.
+_BETTER = 0.6
+_FUTILE = 2
+# After a fall the number stays below where it was for so long.
+_BELOW = 0.9
+_BELOW_FOR_S = 15.0
 
 
 class _Phase(Enum):
@@ -46,14 +54,27 @@ class _Span:
     begun: float
     answers: int = 0
     amount: float = 0.0
-    overloads: int = 0
     settled_at: float | None = None
 
 
 class Concurrency:
     """The number of requests that may be under way, from what is done with it."""
 
-    __slots__ = ("_best", "_phase", "_span", "_trial_at", "_trial_every_s", "_up", "limit")
+    __slots__ = (
+        "_best",
+        "_ended",
+        "_futile",
+        "_most",
+        "_most_until",
+        "_overloads",
+        "_phase",
+        "_share",
+        "_span",
+        "_trial_at",
+        "_trial_every_s",
+        "_up",
+        "limit",
+    )
 
     def __init__(self, now: float, *, start: int = START) -> None:
         self.limit = start
@@ -63,6 +84,9 @@ class Concurrency:
         self._trial_at = 0.0
         self._trial_every_s = _FIRST_TRIAL_S
         self._up = True
+        self._ended = self._overloads = 0.0
+        self._share, self._futile = 1.0, 0
+        self._most, self._most_until = MOST, 0.0
 
     def begin_at_a_rate(self, now: float) -> None:
         """Let more be under way from the start, since a rate that has become known bounds what is sent."""
@@ -74,6 +98,8 @@ class Concurrency:
 
         `full` says that as many as allowed were under way: otherwise the number is not what held the run back.
         """
+        self._ended = _KEEP * self._ended + 1.0
+        self._overloads *= _KEEP
         span = self._span
         if sent_at < span.begun:
             return
@@ -91,24 +117,36 @@ class Concurrency:
 
     def overloaded(self, now: float, sent_at: float) -> None:
         """Note an error of overload or a connection that broke; in number they mean less under way."""
-        span = self._span
-        if sent_at < span.begun:
+        self._ended = _KEEP * self._ended + 1.0
+        self._overloads = _KEEP * self._overloads + 1.0
+        if sent_at < self._span.begun or self._ended < _FEWEST or self._overloads < _OVERLOAD * self._ended:
             return
-        span.overloads += 1
-        ended = span.answers + span.overloads
-        if span.overloads >= 3 and span.overloads > _OVERLOAD * ended:  # noqa: PLR2004 - fewer are chance
-            self._best, self._phase = None, _Phase.STEADY
-            self._trial_at = now + self._trial_every_s
-            self._set(now, max(1, int(self.limit * _FALL)))
+        share, before = self._overloads / self._ended, self._share
+        self._ended = self._overloads = 0.0
+        self._futile = self._futile + 1 if share > _BETTER * before and before < 1.0 else 0
+        self._share = share
+        if self._futile >= _FUTILE:
+            return
+        self._most, self._most_until = max(1, int(self.limit * _BELOW)), now + _BELOW_FOR_S
+        # The way back is that of the start: what has passed must not last.
+        self._best, self._phase = None, _Phase.DOUBLING
+        self._trial_every_s = _FIRST_TRIAL_S
+        self._set(now, max(1, int(self.limit * _FALL)))
 
     def _judge(self, now: float, rate: float) -> None:
         """Decide on the next number by what this one did."""
         best = self._best
+        if self._overloads < _OVERLOAD / 2 * self._ended:
+            self._share, self._futile = 1.0, 0
         if self._phase is _Phase.DOUBLING:
+            bound = self._bound(now)
+            if self.limit >= bound < MOST:  # what it would bring is found out when it may
+                self._set(now, self.limit)
+                return
             if best is None or rate >= _WORTH_DOUBLING * best[1]:
                 self._best = (self.limit, rate)
-                if self.limit < MOST:
-                    self._set(now, min(MOST, 2 * self.limit))
+                if self.limit < bound:
+                    self._set(now, min(bound, 2 * self.limit))
                     return
             self._rest(now, rate)
         elif self._phase is _Phase.TRYING:
@@ -117,7 +155,7 @@ class Concurrency:
             self._best = (self.limit, rate if best is None or best[0] != self.limit else 0.5 * (best[1] + rate))
             if now >= self._trial_at:
                 self._phase = _Phase.TRYING
-                self._set(now, self._tried())
+                self._set(now, self._tried(now))
             else:
                 self._set(now, self.limit)
 
@@ -130,9 +168,12 @@ class Concurrency:
         self._trial_at = now + _FIRST_TRIAL_S / 5
         self._set(now, best[0])
 
-    def _tried(self) -> int:
+    def _bound(self, now: float) -> int:
+        return self._most if now < self._most_until else MOST
+
+    def _tried(self, now: float) -> int:
         if self._up:
-            return min(MOST, max(self.limit + 1, round(self.limit * _TRIAL)))
+            return min(self._bound(now), max(self.limit + 1, round(self.limit * _TRIAL)))
         return max(1, min(self.limit - 1, round(self.limit / _TRIAL)))
 
     def _after_trial(self, now: float, rate: float) -> None:

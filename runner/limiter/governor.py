@@ -6,6 +6,10 @@ between them, is the limit, whatever the pace was and however large the bucket i
 below that, and rises from there, slowly and then faster: past the limit the bucket is lived off until the next refusal
 measures it again. A limit that was halved is found by the next refusals, one that was doubled by the rise.
 
+Some servers refuse by chance, one replica of many, whatever the rate is. To lower the rate for that would never end. So
+a refusal counts where the bucket can have been emptied, since as much was admitted as is known to refill; or where a
+fifth and more of what was sent lately is refused.
+
 Until a first refusal nothing is known. The start is then slow and doubles twice a second, so that the first overshoot
 is a handful of requests and not all that the run could send at once.
 """
@@ -26,6 +30,7 @@ _TAU_S = 3.5
 # time: the limit has grown, and lies above the average.
 _RISEN = 1.3
 _FALL_FROM_RISEN = 0.8
+_LONG_S = 5.0
 # Between refusals closer than this too little was admitted to measure by: the rate falls by a fixed share instead.
 _LEAST_S = 0.5
 _LEAST_UNITS = 5
@@ -33,6 +38,15 @@ _FALL = 0.9
 _FIRST_FALL = 0.7
 # A rate that is not used says nothing of what would be permitted: it stays below twice what is sent.
 _SLOT_S = 0.25
+# This share of the last units (some fifty, the older the less they count) is no chance; fewer than these few may be.
+_MANY = 0.2
+_FEWEST = 3.0
+_KEEP = 0.98
+# Nor is this share over a longer while.
+_STEADY = 0.08
+_A_WHILE_S = 2.0
+# As much as is known to refill, but for what counting and clocks are off.
+_NEARLY = 0.998
 
 
 class Governor:
@@ -44,6 +58,8 @@ class Governor:
     __slots__ = (
         "_base",
         "_cut_at",
+        "_lately_refused",
+        "_lately_sent",
         "_mark_at",
         "_mark_number",
         "_ramping",
@@ -66,6 +82,7 @@ class Governor:
         self._mark_at, self._mark_number = -math.inf, 0
         self._refused = 0
         self._slot, self._slot_sent, self._used = now, 0, 0.0
+        self._lately_sent = self._lately_refused = 0.0
 
     @property
     def active(self) -> bool:
@@ -107,17 +124,22 @@ class Governor:
         self._turn(now)
         self._sent += 1
         self._slot_sent += 1
+        self._lately_sent = _KEEP * self._lately_sent + 1.0
+        self._lately_refused *= _KEEP
         return self._sent
 
-    def refused(self, now: float, sent_at: float, number: int) -> None:
-        """Note that the server refused unit `number`, sent at `sent_at`, because of its rate."""
+    def refused(self, now: float, sent_at: float, number: int) -> bool:
+        """Note that the server refused unit `number`, sent at `sent_at`; say whether that lowered the rate."""
         if number <= self._mark_number:
-            return  # it went out before the refusal that is measured from
+            return False  # it went out before the refusal that is measured from
         self._refused += 1
+        self._lately_refused += 1.0
         if sent_at <= self._cut_at:
-            return  # it went out before the rate was lowered for the one before
-        rate = min(self.rate(now), self._observed())
+            return False  # it went out before the rate was lowered for the one before
         passed, admitted = sent_at - self._mark_at, number - self._mark_number - self._refused
+        if not self._are_many() and not self._is_emptied(passed, admitted):
+            return False
+        rate = min(self.rate(now), self._observed())
         if self._mark_at == -math.inf:
             self._measure_from(sent_at, number)
             self._lower(now, rate * _FIRST_FALL)
@@ -125,10 +147,22 @@ class Governor:
             self._lower(now, rate * _FALL)
         else:
             self._measure_from(sent_at, number)
-            self.measured = max(
-                admitted / passed, _FALL_FROM_RISEN * rate if rate > _RISEN * admitted / passed else 0.0
-            )
+            self.measured = admitted / passed
+            if passed > _LONG_S and rate > _RISEN * self.measured:
+                self.measured = _FALL_FROM_RISEN * rate
             self._lower(now, _BELOW * self.measured)
+        return True
+
+    def _are_many(self) -> bool:
+        return self._lately_refused >= max(_FEWEST, _MANY * self._lately_sent)
+
+    def _is_emptied(self, passed: float, admitted: int) -> bool:
+        """Say whether the server's bucket can have been emptied since a refusal found it empty."""
+        if self.measured is None:
+            return passed >= _LEAST_S and self._mark_at > -math.inf
+        if passed >= _A_WHILE_S and self._refused >= max(_FEWEST, _STEADY * (admitted + self._refused)):
+            return True
+        return admitted >= _NEARLY * self.measured * passed
 
     def _measure_from(self, sent_at: float, number: int) -> None:
         self._mark_at, self._mark_number, self._refused = sent_at, number, 0
@@ -136,6 +170,7 @@ class Governor:
     def _lower(self, now: float, rate: float) -> None:
         self._base, self._ramping = rate, False
         self._cut_at = self._since = now
+        self._lately_sent = self._lately_refused = 0.0
 
     def _observed(self) -> float:
         return max(self._used, self._slot_sent / _SLOT_S)

@@ -356,7 +356,8 @@ class Limiter:
     # ------------------------------------------------------------------ what is learnt
 
     def _refused(self, now: float, ticket: Ticket) -> None:
-        self._governor.refused(now, ticket.sent_at, ticket.number)
+        if not self._governor.refused(now, ticket.sent_at, ticket.number):
+            return
         self._pace.set_level(now, min(0.0, self._pace.level(now)))
         for allowance in (self._requests, *self._tokens):
             allowance.empty(now)

@@ -39,13 +39,19 @@ def test_a_server_without_a_knee_gets_all_there_is() -> None:
 
 def test_errors_that_come_by_chance_change_little() -> None:
     healthy = rate(serve(Concurrency(0.0), Queueing(48), until=90), 30, 90)
-    assert rate(serve(Concurrency(0.0), Queueing(48, failing=0.04), until=90), 30, 90) > 0.85 * healthy
+    assert rate(serve(Concurrency(0.0), Queueing(48, failing=0.07), until=90), 30, 90) > 0.85 * healthy
 
 
 def test_a_server_that_is_overloaded_gets_less() -> None:
-    concurrency = Concurrency(0.0, start=64)
-    serve(concurrency, Queueing(64, failing=0.6), until=20)
-    assert concurrency.limit < 16
+    concurrency = Concurrency(0.0, start=256)
+    serve(concurrency, Queueing(10**6, 0.2, most=64), until=60)
+    assert 40 <= concurrency.limit <= 80
+
+
+def test_after_a_storm_that_has_nothing_to_do_with_the_number_all_is_as_before() -> None:
+    concurrency = Concurrency(0.0)
+    done = serve(concurrency, Queueing(10**6, 0.2, storm=(30, 60)), until=90)
+    assert rate(done, 75, 90) > 0.9 * rate(done, 20, 30)
 
 
 def test_a_run_that_does_not_use_the_number_does_not_raise_it() -> None:

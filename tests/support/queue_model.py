@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 class Queueing:
     """Up to `knee` requests at once a mean answer takes `answer_s`; past it longer in proportion.
 
-    For each time that the knee is passed `fall` more is lost; `failing` is the share that ends in an error of overload.
+    For each time that the knee is passed `fall` more is lost; `failing` is the share that ends in an error of overload,
+    `storm` the span of time in which half of all do. Above `most` at once, requests are refused as overload at once.
     """
 
     knee: int
     answer_s: float = 1.0
     fall: float = 0.05
     failing: float = 0.0
+    storm: tuple[float, float] = (0.0, 0.0)
+    most: int = 10**9
 
 
 def serve(concurrency: Concurrency, server: Queueing, *, until: float) -> list[tuple[float, int, float]]:
@@ -40,7 +43,10 @@ def serve(concurrency: Concurrency, server: Queueing, *, until: float) -> list[t
             tokens = min(max(chance.lognormvariate(0.0, 0.6), 0.2), 5.0) * 100
             load = max(1.0, (len(flying) + 1) / server.knee)
             takes = server.answer_s * tokens / 100 * load * (1.0 + server.fall * (load - 1.0))
-            heapq.heappush(flying, (now + takes, next(numbers), now, tokens, chance.random() < server.failing))
+            share = 0.5 if server.storm[0] <= now < server.storm[1] else server.failing
+            full = len(flying) >= server.most
+            ends_at = now + (server.answer_s / 10 if full else takes)
+            heapq.heappush(flying, (ends_at, next(numbers), now, tokens, full or chance.random() < share))
         now, _, sent_at, tokens, fails = heapq.heappop(flying)
         if fails:
             concurrency.overloaded(now, sent_at)

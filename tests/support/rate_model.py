@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,17 @@ class Bucket:
             return False
         self.level -= 1.0
         return True
+
+
+class ByChance(Bucket):
+    """A limit, by default none, and a share of requests that is refused whatever the rate."""
+
+    def __init__(self, share: float, per_s: float = 1e9) -> None:
+        super().__init__(lambda _: per_s)
+        self._share, self._chance = share, random.Random(0)  # noqa: S311 - a model
+
+    def take(self, now: float) -> bool:
+        return self._chance.random() >= self._share and super().take(now)
 
 
 @dataclass(frozen=True)
