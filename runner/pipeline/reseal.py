@@ -14,6 +14,7 @@ from runner.folder.commits import Commit, CommittedFile, staged_path
 from runner.folder.index import ENTRY, index_array, key_of, place_of, read_index, write_index
 from runner.folder.layout import index_name
 from runner.folder.totals import Totals
+from runner.pipeline.cases import case_keys
 from runner.pipeline.codec import read_meta
 from runner.pipeline.rows import RowGroup, group_columns
 from runner.sinks import PartWriter, file_crc32, read_row_groups, table_schema
@@ -164,7 +165,7 @@ def _parsed_groups(sealing: Sealing, path: Path, present: Collection[Place]) -> 
             *(batch.column(name).to_pylist() for name in ("meta", "request", "response")), strict=True
         ):
             ended = read_meta(meta)
-            if not any((case[0], ended.key, ended.attempts) in present for case in ended.cases):
+            if not any((key, ended.key, ended.attempts) in present for key in case_keys(ended.cases)):
                 continue
             group.add_record(meta, request, response or b"", sealing.context)
             pending += len(meta) + len(response or b"")

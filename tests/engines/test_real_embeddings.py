@@ -66,5 +66,5 @@ def test_an_input_that_it_answers_with_a_500_fails_alone(tiny_gguf: Path, tmp_pa
     }
     summary = runner.run(config)
     failed = [row for row in table(summary.run_dir) if row["status"] != "ok"]
-    assert [(row["sample_id"], row["error_kind"]) for row in failed] == [("q7", "server")]
+    assert [(row["sample_id"], row["error_kind"]) for row in failed] == [("q7", "context_length")]
     assert summary.ok == SAMPLES - 1
