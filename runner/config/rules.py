@@ -15,6 +15,7 @@ from runner.config.models import NAME_PATTERN
 from runner.config.params import param_findings
 from runner.config.paths import path_keys
 from runner.config.places import Finding, value_at
+from runner.config.scorers import scorer_findings
 from runner.retry.policy import RetryPolicy
 
 if TYPE_CHECKING:
@@ -292,4 +293,5 @@ _RULES = (
     _params,
     _counts,
     _waits,
+    scorer_findings,
 )

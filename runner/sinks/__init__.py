@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from runner.sinks.parts import Arrays, PartWriter, file_crc32, read_row_groups, verify_part
 from runner.sinks.rewrite import partition, replace_values
-from runner.sinks.schema import SCHEMA_VERSION, arrow_type, attempts_schema, raw_schema, responses_schema, table_schema
+from runner.sinks.schema import (
+    SCHEMA_VERSION,
+    arrow_type,
+    attempts_schema,
+    raw_schema,
+    responses_schema,
+    scores_schema,
+    table_schema,
+)
+from runner.sinks.values import column_numbers, column_values, read_columns, read_whole_keys
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -12,12 +21,17 @@ __all__ = [
     "PartWriter",
     "arrow_type",
     "attempts_schema",
+    "column_numbers",
+    "column_values",
     "file_crc32",
     "partition",
     "raw_schema",
+    "read_columns",
     "read_row_groups",
+    "read_whole_keys",
     "replace_values",
     "responses_schema",
+    "scores_schema",
     "table_schema",
     "verify_part",
 ]

@@ -37,16 +37,19 @@ class PartWriter:
     """Writes one part in row groups of a few MB; the file is complete and durable only after `close`.
 
     `light` compresses with snappy: vectors and their base64 hardly get smaller, and trying costs more than all the rest
-    of writing them. Raises StorageError for whatever the disk refuses.
+    of writing them. `repeating` names the columns whose values repeat. Raises StorageError for whatever the disk
+    refuses.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, *, light: bool = False) -> None:
+    def __init__(
+        self, path: Path, schema: pa.Schema, *, light: bool = False, repeating: Sequence[str] = _DICTIONARY
+    ) -> None:
         self.path = path
         self.schema = schema
         self.rows = 0
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
-        dictionary = [name for name in _DICTIONARY if name in schema.names]
+        dictionary = [name for name in repeating if name in schema.names]
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             self._file = os.fdopen(descriptor, "wb")
@@ -118,6 +121,8 @@ class PartWriter:
 def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType, known: Arrays) -> pa.Array:
     if values is None:
         return pa.nulls(count, kind)
+    if isinstance(values, pa.Array):
+        return values
     found = known.get((id(values), kind))
     if found is None:
         made = _float_lists(values, kind) if kind == _FLOAT_LISTS else pa.array(values, kind)
