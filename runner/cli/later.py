@@ -16,7 +16,6 @@ _COMMANDS = {
     "pause": "Hold a running run.",
     "unpause": "Let a held run go on.",
     "set": "Change the limits of a running run.",
-    "score": "Score answers without calling the model.",
     "report": "Write one self-contained HTML page.",
     "compare": "Compare two runs, paired, with a verdict.",
     "export": "Write answers as jsonl, csv or OpenAI Batch output.",

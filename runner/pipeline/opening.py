@@ -32,6 +32,7 @@ from runner.pipeline.prepare import price_of
 from runner.pipeline.recovery import recover
 from runner.pipeline.rows import RowContext
 from runner.pipeline.scancache import save_scan, without_ids
+from runner.pipeline.scoring import ensure_scoring, with_scoring
 from runner.pipeline.sealing import Sealing, create_tables
 from runner.pipeline.superseding import retract_failures
 from runner.progress import Silent
@@ -137,7 +138,7 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
         manifest.config_digest = digest_of(manifest.config).hex()
         _check_columns(manifest, scan, options)
     manifest.adapter = dict(prepared.adapter.spec) if prepared.adapter else {}
-    sealing = sealing_of(folder, manifest, prepared.config)
+    sealing = with_scoring(sealing_of(folder, manifest, prepared.config), manifest, prepared.config)
     log = read_commits(folder)
     if not log.commits:
         create_tables(sealing, log)
@@ -162,6 +163,7 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     manifest.status = RUNNING
     write_manifest(folder, manifest)
     crash_point("run:after-manifest")
+    sealing = ensure_scoring(sealing, manifest, prepared.config, log)
     retract_failures(sealing, log)
     for warning in prepared.warnings:
         options.say(f"warning: {warning}")

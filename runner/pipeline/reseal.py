@@ -15,6 +15,7 @@ from runner.folder.index import ENTRY, index_array, key_of, place_of, read_index
 from runner.folder.layout import index_name
 from runner.folder.totals import Totals
 from runner.pipeline.rows import RowGroup, group_columns
+from runner.pipeline.scoring import stage_scores
 from runner.sinks import PartWriter, file_crc32, read_row_groups, table_schema
 
 if TYPE_CHECKING:
@@ -81,7 +82,11 @@ def reseal_part(sealing: Sealing, log: CommitLog, name: str) -> int:
     index = _merged_index(sealing, name, entries, unparsed)
     index_path = staged_path(folder, number, "_commits", index_name(name))
     write_index(index_path, index)
-    files = (_file("responses", name, path, writer.rows), _file("_commits", index_name(name), index_path, len(index)))
+    files = (
+        _file("responses", name, path, writer.rows),
+        _file("_commits", index_name(name), index_path, len(index)),
+        *stage_scores(sealing, number, name, path),
+    )
     delta = Counter(after)
     delta.subtract(before)
     log.append(Commit(number, "reseal", files=files, totals=Totals(by_status=delta)))

@@ -19,6 +19,7 @@ from runner.folder.totals import Totals
 from runner.journal import FrameType, scan_segment
 from runner.pipeline.codec import decode_attempt, decode_skipped, split_payload
 from runner.pipeline.rows import RowGroup, group_columns
+from runner.pipeline.scoring import stage_scores
 from runner.sinks import PartWriter, file_crc32, table_schema
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
     from runner.pipeline.rows import RowContext
+    from runner.pipeline.scoring import Scoring
     from runner.sinks import Arrays
 
 # Frames are turned into columns when they hold this much: parsed log probabilities take about ten times their bytes.
@@ -40,11 +42,15 @@ _ENDED = frozenset({FrameType.ANSWER, FrameType.FAILURE})
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """What sealing needs to know of a run. `metadata` goes into every Parquet file."""
+    """What sealing needs to know of a run. `metadata` goes into every Parquet file.
+
+    With `scoring`, each part of `responses` gets its scores in the same commit.
+    """
 
     folder: RunFolder
     context: RowContext
     metadata: Mapping[str, str]
+    scoring: Scoring | None = None
 
 
 @dataclass(slots=True)
@@ -83,6 +89,7 @@ class StagedPart:
             write_index(path, entries)
             size, crc32 = file_crc32(path)
             files.append(CommittedFile("_commits", name, len(entries), size, crc32))
+            files += stage_scores(self.sealing, self.commit, self.name, self._writers["responses"].path)
         return tuple(files)
 
     def abandon(self) -> None:

@@ -118,12 +118,12 @@ def test_a_key_variable_that_is_not_set_is_named(config: dict[str, Any], simulat
 def test_keys_that_are_not_available_yet_are_all_named(
     config: dict[str, Any], simulator: Simulator, tmp_path: Path
 ) -> None:
-    config["scorers"] = [{"name": "exact_match"}]
+    config["gates"] = {"scores": {"exact_match": {"min": 0.5}}}
     config["budget"] = {"max_cost_usd": 5}
     config["request"]["on_truncated"] = "retry"
     message = refused(config, simulator, tmp_path)
     assert message.count("not available yet") == 3
-    assert all(key in message for key in ("scorers", "budget.max_cost_usd", "request.on_truncated"))
+    assert all(key in message for key in ("gates.scores", "budget.max_cost_usd", "request.on_truncated"))
 
 
 @pytest.mark.parametrize(
