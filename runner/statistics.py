@@ -113,6 +113,10 @@ def majority_scores(
 
 def _kinds(clusters: Clusters) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the different pairs (sum, rows), and how many samples have each."""
+    right = int(np.count_nonzero(clusters.sums == 1))
+    if (clusters.rows == 1).all() and right + int(np.count_nonzero(clusters.sums == 0)) == len(clusters.rows):
+        # What nearly every score is.
+        return np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([len(clusters.rows) - right, right])
     together = np.empty(len(clusters.rows), dtype=np.complex128)
     together.real, together.imag = clusters.sums, clusters.rows
     kinds, times = np.unique(together, return_counts=True)

@@ -5,7 +5,7 @@ Read from the parts, a batch at a time; kept of a row are a sample's number, a s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runner.scorers import NamedScorer
 
 _STATUSES = ("ok", "truncated", "refused", "content_filter", "failed", "skipped")
+_NUMBERS = {status: number for number, status in enumerate(_STATUSES)}
 _ANSWERED = [number for number, status in enumerate(_STATUSES) if status in ANSWERED | REFUSED]
 _MOST_GROUPS = 1000
 _NONE = "(null)"
@@ -59,6 +60,11 @@ class _Table:
         votes = None if self.votes is None else self.votes[mask]
         return _Table(self.samples[mask], self.count, self.statuses[mask], self.orders[mask], self.values[mask], votes)
 
+    def renumbered(self) -> _Table:
+        """Return the same rows with samples numbered among themselves, where they are few of all."""
+        known, samples = np.unique(self.samples, return_inverse=True)
+        return replace(self, samples=samples, count=len(known))
+
 
 def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = None) -> dict[str, Any]:
     """Return what each score comes to, by name; with `by`, a column of `responses`, also by its values.
@@ -69,7 +75,9 @@ def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = N
         return {}
     repeated = _has_repeats(log)
     rows = _read(log, scoring, by, repeated=repeated)
-    samples, count = _numbered(_joined(rows.samples, np.int64))
+    # Without repeats and choices each row is a sample of its own.
+    total = sum(map(len, rows.statuses))
+    samples, count = _numbered(_joined(rows.samples, np.int64)) if repeated else (np.arange(total), total)
     statuses, orders = _joined(rows.statuses, np.int8), _joined(rows.orders, np.int64)
     firsts, groups = _joined(rows.firsts, np.bool_), _joined(rows.groups, np.int64)
     summary: dict[str, Any] = {}
@@ -82,7 +90,7 @@ def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = N
             summary[one.name]["by"] = {
                 "column": by,
                 "groups": {
-                    name: _describe(one, table.where(mask & (groups == number)))
+                    name: _describe(one, table.where(mask & (groups == number)).renumbered())
                     for name, number in sorted(rows.names.items())
                 },
             }
@@ -106,11 +114,11 @@ def _describe(one: NamedScorer, table: _Table) -> dict[str, Any]:
         "scored": int(scored.sum()),
         "mean_all": None if everything is None or not len(everything) else float(everything.mean()),
         "all": len(table.values),
-        "samples": len(np.unique(table.samples)),
+        "samples": int(np.count_nonzero(np.bincount(table.samples, minlength=table.count))),
         "by_status": _by_status(table, scored),
     }
     if len(table.values) > facts["samples"] and everything is not None:
-        facts |= _of_repeats(table, everything, scored)
+        facts |= _of_repeats(table, everything, scored, facts["samples"])
     return facts
 
 
@@ -125,7 +133,7 @@ def _by_status(table: _Table, scored: NDArray[np.bool_]) -> dict[str, dict[str, 
     return found
 
 
-def _of_repeats(table: _Table, values: NDArray[np.float64], scored: NDArray[np.bool_]) -> dict[str, Any]:
+def _of_repeats(table: _Table, values: NDArray[np.float64], scored: NDArray[np.bool_], everyone: int) -> dict[str, Any]:
     """Return pass@k, where all scores are 0 or 1, and the score of the majority's answer, where rows can vote."""
     facts: dict[str, Any] = {}
     if np.isin(values, (0.0, 1.0)).all():
@@ -140,7 +148,6 @@ def _of_repeats(table: _Table, values: NDArray[np.float64], scored: NDArray[np.b
             table.samples[voting], table.orders[voting], table.votes[voting], table.values[voting]
         )
         # A sample in which nobody voted has no majority, and counts as wrong among all.
-        everyone = len(np.unique(table.samples))
         facts["majority_vote"] = {
             "mean": float(chosen.mean()) if len(chosen) else None,
             "answered": len(chosen),
@@ -161,7 +168,9 @@ def _has_repeats(log: CommitLog) -> bool:
 
 def _read(log: CommitLog, scoring: Scoring, by: str | None, *, repeated: bool) -> _Rows:
     voters = [one for one in scoring.scorers if repeated and one.scorer.answer is not None]
-    wanted = ["sample_id", "status", "repeat", "choice", *(name for one in voters for name in one.scorer.reads)]
+    wanted = ["status", "repeat", "choice", *(name for one in voters for name in one.scorer.reads)]
+    if repeated:
+        wanted.append("sample_id")
     if by is not None:
         wanted.append(by)
     rows = _Rows(values={one.name: [] for one in scoring.scorers}, votes={one.name: [] for one in voters})
@@ -178,8 +187,9 @@ def _read(log: CommitLog, scoring: Scoring, by: str | None, *, repeated: bool) -
 def _add(rows: _Rows, batch: Any, voters: list[NamedScorer], by: str | None) -> None:
     statuses = column_values(batch, "status")
     count = len(statuses)
-    rows.samples.append(np.fromiter(map(hash, column_values(batch, "sample_id")), dtype=np.int64, count=count))
-    rows.statuses.append(np.fromiter(map(_STATUSES.index, statuses), dtype=np.int8, count=count))
+    if "sample_id" in batch.schema.names:
+        rows.samples.append(np.fromiter(map(hash, column_values(batch, "sample_id")), dtype=np.int64, count=count))
+    rows.statuses.append(np.fromiter(map(_NUMBERS.__getitem__, statuses), dtype=np.int8, count=count))
     repeats, choices = column_numbers(batch, "repeat"), column_numbers(batch, "choice")
     rows.orders.append((repeats * 2**31 + choices).astype(np.int64))
     rows.firsts.append(choices == 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from runner.crash_points import crash_point
@@ -19,7 +20,7 @@ from runner.folder.commits import Commit, CommittedFile, staged_path
 from runner.folder.layout import scores_table
 from runner.folder.manifest import write_manifest
 from runner.pipeline.othervectors import OtherVectors
-from runner.scorers import Setting, compile_scorers, finite, score_rows
+from runner.scorers import Setting, compile_scorers, score_rows
 from runner.sinks import (
     PartWriter,
     column_values,
@@ -172,9 +173,9 @@ def _scored(scoring: Scoring, batch: Any) -> dict[str, Any]:
         columns: dict[str, list[Any]] = read
         if one.scorer.against is not None:
             columns = {**read, _OTHER: scoring.others[one.scorer.against].beside(batch)}
-        scores = [finite(score) for score in score_rows(one.scorer, columns)]
-        made[f"score_{one.name}"] = [score.value for score in scores]
-        made[f"{one.name}_note"] = [score.note for score in scores]
+        scores = score_rows(one.scorer, columns)
+        made[f"score_{one.name}"] = list(map(attrgetter("value"), scores))
+        made[f"{one.name}_note"] = list(map(attrgetter("note"), scores))
     return made
 
 

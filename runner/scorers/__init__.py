@@ -20,7 +20,7 @@ from runner.scorers import (
     regex,
     rouge_l,
 )
-from runner.scorers.scorer import ANSWERED, REFUSED, Scorer, Setting, finite, score_rows, votes
+from runner.scorers.scorer import ANSWERED, REFUSED, Scorer, Setting, score_rows, votes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,6 @@ __all__ = [
     "ScorerKind",
     "Setting",
     "compile_scorers",
-    "finite",
     "score_name",
     "score_rows",
     "votes",

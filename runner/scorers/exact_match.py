@@ -25,7 +25,8 @@ def make(options: Options, _setting: Setting) -> Scorer:
     def match(text: str | None, target: str | None) -> Score:
         if target is None:
             return NO_TARGET
-        return RIGHT if normal(text or "") == normal(target) else WRONG
+        # Most right answers are right as they are.
+        return RIGHT if text == target or normal(text or "") == normal(target) else WRONG
 
     def match_any(text: str | None, target: str | None) -> Score:
         if target is None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import compress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from runner.jsontext import scrub
 from runner.records import Score
@@ -21,6 +24,7 @@ WRONG: Final = Score(0.0)
 NO_TARGET: Final = Score(None, "no target")
 _NOT_FIRST: Final = Score(None)
 _MAX_NOTE = 500
+_VALUE = attrgetter("value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,18 @@ def score_rows(scorer: Scorer, columns: Mapping[str, Sequence[Any]]) -> list[Sco
     """Score rows given as columns: `key`, `choice`, `status` and what the scorer reads. Raises nothing.
 
     Rows that were refused get the worst score, rows that failed or were skipped none; a note says which. Whatever the
-    scorer raises becomes a note.
+    scorer raises becomes a note, and so does a value that is not finite.
     """
-    if scorer.by_key:
-        return _score_keys(scorer, columns)
+    return _without_infinite(_score_keys(scorer, columns) if scorer.by_key else _score_each(scorer, columns))
+
+
+def _score_each(scorer: Scorer, columns: Mapping[str, Sequence[Any]]) -> list[Score]:
     statuses = columns["status"]
-    values: Iterable[tuple[Any, ...]] = zip(*(columns[name] for name in scorer.reads), strict=True)
+    read = [columns[name] for name in scorer.reads]
     if statuses.count("ok") == len(statuses):
-        return _scores(scorer.score, values)
+        return _scores(scorer.score, read)
     answered = [status in ANSWERED for status in statuses]
-    scored = iter(_scores(scorer.score, compress(values, answered)))
+    scored = iter(_scores(scorer.score, [compress(column, answered) for column in read]))
     return [next(scored) if one else unanswered(scorer, status) for one, status in zip(answered, statuses, strict=True)]
 
 
@@ -85,15 +91,17 @@ def votes(scorer: Scorer, columns: Mapping[str, Sequence[Any]]) -> list[str | No
     return found
 
 
-def _scores(score: Callable[..., Score], rows: Iterable[tuple[Any, ...]]) -> list[Score]:
+def _scores(score: Callable[..., Score], columns: Sequence[Iterable[Any]]) -> list[Score]:
     scores: list[Score] = []
-    add = scores.append
-    for values in rows:
+    rest = map(score, *columns)
+    while True:
         try:
-            add(score(*values))
+            # What was scored before an error stays in the list, and the next round goes on behind the row that raised.
+            scores.extend(rest)
         except Exception as error:  # noqa: BLE001 - whatever a scorer does, the row was paid for and stays
-            add(Score(None, scrub(f"{type(error).__name__}: {error}")[:_MAX_NOTE]))
-    return scores
+            scores.append(Score(None, scrub(f"{type(error).__name__}: {error}")[:_MAX_NOTE]))
+        else:
+            return scores
 
 
 def _score_keys(scorer: Scorer, columns: Mapping[str, Sequence[Any]]) -> list[Score]:
@@ -120,7 +128,7 @@ def _score_key(
         return [_NOT_FIRST] * len(choices)
     place = choices.index(0)
     if all(status in ANSWERED for status in statuses):
-        (one,) = _scores(scorer.score, [tuple(columns[name][slice(*rows)] for name in scorer.reads)])
+        (one,) = _scores(scorer.score, [[columns[name][slice(*rows)]] for name in scorer.reads])
     elif statuses[place] not in ANSWERED:
         one = unanswered(scorer, statuses[place])
     else:
@@ -129,8 +137,15 @@ def _score_key(
     return [one if position == place else _NOT_FIRST for position in range(len(choices))]
 
 
-def finite(score: Score) -> Score:
-    """Return the score without a value that no mean could hold."""
-    if score.value is None or math.isfinite(score.value):
-        return score
-    return replace(score, value=None, note=score.note or f"the score is {score.value}")
+def _without_infinite(scores: list[Score]) -> list[Score]:
+    """Return the scores without values that no mean could hold."""
+    values = list(map(_VALUE, scores))
+    # In an array null is NaN.
+    if np.isfinite(np.array(values, dtype=np.float64)).sum() == len(values) - values.count(None):
+        return scores
+    return [
+        one
+        if one.value is None or math.isfinite(one.value)
+        else replace(one, value=None, note=one.note or f"the score is {one.value}")
+        for one in scores
+    ]

@@ -46,10 +46,8 @@ def read_whole_keys(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBat
 def column_values(batch: pa.RecordBatch, name: str) -> list[Any]:
     """Return a column as Python values, null as None; vectors as float32 arrays, where null is NaN."""
     column = batch.column(name)
-    if pa.types.is_string(column.type):
-        values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
-        return values
-    return _vectors(column) if column.type == _VECTOR and name == "embedding" else column.to_pylist()
+    values: list[Any] = _vectors(column) if column.type == _VECTOR and name == "embedding" else column.to_pylist()
+    return values
 
 
 def column_numbers(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:

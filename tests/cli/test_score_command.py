@@ -163,6 +163,29 @@ def test_killed_at_any_moment_there_is_one_whole_scoring(point: str, run_dir: Pa
     assert verify(RunFolder(run_dir)).findings == []
 
 
+@pytest.mark.parametrize(
+    "point", ["sealing:after-staging", "commit:after-commit-file:3", "commit:after-rename:7", "run:after-manifest"]
+)
+def test_a_run_that_is_killed_has_all_scores_in_the_end(point: str, tmp_path: Path) -> None:
+    dataset = write_rows(tmp_path / "data.jsonl", questions(SAMPLES))
+    with answering(reply) as url:
+        config = {
+            "name": "test",
+            "dataset": {"path": str(dataset), "id": "id", "target": "answer"},
+            "model": {"base_url": url, "name": "m"},
+            "request": {"messages": [{"role": "user", "content": "{{ question }}"}]},
+            "scorers": [{"name": "exact_match"}],
+        }
+        command = ("run", write_config(tmp_path / "run.yaml", config), "--run-dir", tmp_path / "run", "--json")
+        killed = evalrunner(*command, cwd=tmp_path, env={"EVALRUNNER_CRASH_AT": point})
+        assert killed.code == -signal.SIGKILL
+        finished = evalrunner(*command, cwd=tmp_path)
+    facts = finished.json["scores"]["exact_match"]
+    assert (facts["mean"], facts["answered"], facts["all"]) == (20 / 30, SAMPLES, SAMPLES)
+    assert verify(RunFolder(tmp_path / "run")).findings == []
+    assert runner.load(tmp_path / "run")["score_exact_match"].sum() == 20
+
+
 def test_resume_goes_on_with_the_scorers_chosen_last_and_run_with_its_own(run_dir: Path, here: Here) -> None:
     assert here("score", run_dir, "--set", INCLUDES).code == 0
     chosen = manifest_of(run_dir)["scoring"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,6 @@ from runner.scorers import SCORERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 HEAD = """\
 name: demo
@@ -41,6 +42,15 @@ def test_every_option_is_described(name: str) -> None:
     schema = scorer_model(name).model_json_schema(by_alias=True)
     assert schema["additionalProperties"] is False
     assert all(option["description"] for option in schema["properties"].values())
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_every_option_stands_in_the_document(name: str) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "scores.md").read_text(encoding="utf-8")
+    assert f"| `{name}` |" in document
+    options = {one.name for one in fields(SCORERS[name].options)}
+    section = document.partition(f"### `{name}`\n")[2].partition("\n#")[0]
+    assert {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")} == options
 
 
 @pytest.mark.parametrize(

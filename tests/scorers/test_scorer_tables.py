@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runner.errors import ConfigError
-from runner.scorers import Setting, compile_scorers, finite, score_rows, votes
+from runner.scorers import Setting, compile_scorers, score_rows, votes
 
 NAN = float("nan")
 RIGHT, WRONG = 1.0, 0.0
@@ -23,7 +23,7 @@ def score(name: str, *values: Any, setting: Setting | None = None, **options: An
     made = scorer(name, setting, **options)
     columns = {"status": ["ok"], **{column: [value] for column, value in zip(made.reads, values, strict=True)}}
     (one,) = score_rows(made, columns)
-    return finite(one)
+    return one
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_function_of_the_user_scores_and_cannot_lose_a_row() -> None:
     made = scorer("python", Setting("chat", ("in_level",)), function=f"{__name__}:grade", options={"bonus": 0.5})
     texts = ["x", "none", "true", "pair", "inf", "raise", "text"]
     columns = {name: [None] * len(texts) for name in made.reads} | {"status": ["ok"] * len(texts)}
-    found = [finite(one) for one in score_rows(made, columns | {"text": texts, "in_level": [2] * len(texts)})]
+    found = score_rows(made, columns | {"text": texts, "in_level": [2] * len(texts)})
     assert [one.value for one in found] == [2.5, None, 1.0, 0.25, None, None, None]
     assert found[3].note == "a note"
     assert found[4].note == "the score is inf"
