@@ -189,7 +189,10 @@ def _add(rows: _Rows, batch: Any, voters: list[NamedScorer], by: str | None) -> 
     count = len(statuses)
     if "sample_id" in batch.schema.names:
         rows.samples.append(np.fromiter(map(hash, column_values(batch, "sample_id")), dtype=np.int64, count=count))
-    rows.statuses.append(np.fromiter(map(_NUMBERS.__getitem__, statuses), dtype=np.int8, count=count))
+    if statuses.count(_STATUSES[0]) == count:
+        rows.statuses.append(np.zeros(count, dtype=np.int8))
+    else:
+        rows.statuses.append(np.fromiter(map(_NUMBERS.__getitem__, statuses), dtype=np.int8, count=count))
     repeats, choices = column_numbers(batch, "repeat"), column_numbers(batch, "choice")
     rows.orders.append((repeats * 2**31 + choices).astype(np.int64))
     rows.firsts.append(choices == 0)
