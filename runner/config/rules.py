@@ -149,11 +149,12 @@ def _headers(values: Any) -> Iterator[Finding]:
 
 
 def _credentials(values: Any) -> Iterator[Finding]:
-    for section in (("name",), ("model",), *(("request", key) for key in ("params", "extra_body", "retrieval"))):
+    request = (("request", key) for key in ("params", "extra_body", "retrieval"))
+    for section in (("name",), ("model",), ("scorers",), *request):
         for path, text in texts_in(value_at(values, section), section):
             if holds_key(text):
                 yield Finding(path, "looks like a key", USE_VARIABLE)
-            elif section[0] == "request" and is_credential_field(str(path[-1])):
+            elif (section[0] == "request" or "options" in path) and is_credential_field(str(path[-1])):
                 yield Finding(path, "the name of this field says that it carries a credential", USE_VARIABLE)
 
 

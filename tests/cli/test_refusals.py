@@ -159,7 +159,7 @@ def check_error(finished: Finished, code: str) -> None:
     [
         (("run", "absent.yaml", "--json"), "config"),
         (("run", "--json", "my.yaml", "--no-such-option"), "usage"),
-        (("score", "somewhere", "--json"), "not_available"),
+        (("report", "somewhere", "--json"), "not_available"),
     ],
 )
 def test_an_error_is_one_json_object_too(

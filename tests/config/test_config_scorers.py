@@ -89,6 +89,13 @@ def test_what_is_wrong_is_said_with_its_line(lines: str, problem: str, load_prob
     assert load_problems(f"{HEAD}  {lines}\n") == [problem]
 
 
+def test_no_key_gets_into_the_manifest_by_an_option(complaints: Callable[[dict[str, Any]], list[str]]) -> None:
+    for options in ({"judge": "sk-proj-0123456789abcdefghijklmn"}, {"api_key": "0123"}):
+        (only,) = complaints({"scorers": [{"name": "python", "function": "a:b", "options": options}]})
+        assert only.startswith("scorers.0.options.")
+        assert "0123" not in only
+
+
 @pytest.mark.parametrize("name", ["parse", "in_x", "score_x", "a b", "ü", "a/b", "-a", "x" * 65])
 def test_a_score_is_named_so_that_it_can_be_a_column(
     name: str, complaints: Callable[[dict[str, Any]], list[str]]
