@@ -21,6 +21,7 @@ _BENCHMARKS = (
     "memory.py",
     "resume_time.py",
     "journal_rate.py",
+    "scoring.py",
     "request_rate.py",
     "crowded_server.py",
 )

@@ -199,6 +199,14 @@ class Failure:
 
 
 @value
+class Score:
+    """What a scorer gave a row: `value` is null where there is nothing to score, `note` says why, or what was odd."""
+
+    value: float | None
+    note: str | None = None
+
+
+@value
 class Attempt:
     """One HTTP attempt that did not end its request; `number` counts from 1. Times as in `Response`."""
 

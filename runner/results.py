@@ -1,4 +1,4 @@
-"""Owns loading: a run's tables into pandas, with Arrow-backed types."""
+"""Owns loading: a run's tables and scores into pandas, with Arrow-backed types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from runner.errors import RunFolderError
-from runner.folder.layout import RunFolder
+from runner.folder.layout import RunFolder, scores_table
+from runner.folder.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,27 +25,27 @@ if TYPE_CHECKING:
 _RAW_COLUMNS = ("request", "response")
 # The place in raw's meta, a list whose order is only ever appended to, of when the request ended: UTC seconds.
 _FINISHED_AT = 8
+# What is unique in `responses`, and stands in every scoring.
+_PLACE = ("key", "choice")
 
 
 def load(run_dir: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Load the responses of a run: one row for each sample × repeat × choice that ended.
 
-    `columns` chooses columns of `responses`; null takes all. `request` and `response`, the bodies as bytes, come from
-    `raw` and only when they are named. All dtypes are Arrow-backed (`pandas.ArrowDtype`), the same whether the run is
-    empty, all failed or mixed. Works at any moment of a run. Raises RunFolderError for a folder that is no run, and for
-    a column that is not there.
+    `columns` chooses columns of `responses` and of its scores (`score_<name>`, `<name>_note`); null takes all of both.
+    `request` and `response`, the bodies as bytes, come from `raw` and only when they are named. All dtypes are
+    Arrow-backed (`pandas.ArrowDtype`), the same whether the run is empty, all failed or mixed. Works at any moment of a
+    run. Raises RunFolderError for a folder that is no run, and for a column that is not there.
     """
     folder = RunFolder(Path(run_dir))
-    responses = _table(folder, "responses")
     raw_wanted = [name for name in columns or () if name in _RAW_COLUMNS]
     wanted = None if columns is None else [name for name in columns if name not in _RAW_COLUMNS]
-    _check(wanted or (), responses.schema, folder)
     if not raw_wanted:
-        return _frame(responses.to_table(columns=wanted))
+        return _frame(_with_scores(folder, wanted))
     joining = ["request_key", "finished_at"]
     with_keys = None if wanted is None else [*wanted, *(name for name in joining if name not in wanted)]
     bodies = _bodies(folder, raw_wanted)
-    joined = _frame(responses.to_table(columns=with_keys)).merge(bodies, on=joining, how="left")
+    joined = _frame(_with_scores(folder, with_keys)).merge(bodies, on=joining, how="left")
     return joined[list(columns or joined.columns)]
 
 
@@ -103,6 +104,51 @@ def _vector_batches(parts: Sequence[str]) -> Iterator[pa.RecordBatch]:
                     yield batch if all(chosen) else batch.filter(np.array(chosen))
 
 
+def _with_scores(folder: RunFolder, columns: Sequence[str] | None) -> pa.Table:
+    """Return columns of `responses` and of the scores that the manifest names, part beside part."""
+    responses = _table(folder, "responses")
+    scores = _scores_schema(folder)
+    known = [*responses.schema.names, *(name for name in scores.names if name not in _PLACE)]
+    _check(columns or (), known, folder)
+    wanted = known if columns is None else list(columns)
+    own = [name for name in wanted if name in responses.schema.names]
+    scored = [name for name in wanted if name not in responses.schema.names]
+    if not scored:
+        return responses.to_table(columns=own)
+    pieces = []
+    for part in _parts(folder, "responses"):
+        table = pq.read_table(part, columns=[*_PLACE, *(name for name in own if name not in _PLACE)], partitioning=None)
+        beside = _beside(table, folder, Path(part).name, scores, scored)
+        pieces.append(pa.table({name: (beside if name in scored else table)[name] for name in wanted}))
+    return pa.concat_tables(pieces)
+
+
+def _beside(table: pa.Table, folder: RunFolder, part: str, scores: pa.Schema, scored: Sequence[str]) -> pa.Table:
+    """Return the scores of a part's rows. While one of the two is being replaced they may differ: then by key."""
+    try:
+        path = folder.table(_scoring_table(folder)) / part
+        found = pq.read_table(path, columns=[*_PLACE, *scored], partitioning=None)
+    except FileNotFoundError:
+        found = scores.empty_table().select([*_PLACE, *scored])
+    if all(found[name].equals(table[name]) for name in _PLACE):
+        return found
+    rows = {place: row for row, place in enumerate(zip(*(found[name].to_pylist() for name in _PLACE), strict=True))}
+    places = zip(*(table[name].to_pylist() for name in _PLACE), strict=True)
+    return found.take(pa.array([rows.get(place) for place in places], pa.int64()))
+
+
+def _scores_schema(folder: RunFolder) -> pa.Schema:
+    """Return the columns of the scores that count, none where there are none."""
+    table = _scoring_table(folder)
+    parts = sorted(folder.table(table).glob("part-*.parquet")) if table else []
+    return pq.read_schema(parts[0]) if parts else pa.schema([])
+
+
+def _scoring_table(folder: RunFolder) -> str:
+    scoring = read_manifest(folder).scoring if folder.manifest.exists() else ""
+    return scores_table(scoring) if scoring else ""
+
+
 def _table(folder: RunFolder, name: str) -> ds.Dataset:
     return ds.dataset(_parts(folder, name), format="parquet")
 
@@ -117,12 +163,13 @@ def _parts(folder: RunFolder, name: str) -> list[str]:
     return parts
 
 
-def _check(columns: Sequence[str], schema: pa.Schema, folder: RunFolder) -> None:
-    unknown = [name for name in columns if name not in schema.names]
+def _check(columns: Sequence[str], known: Sequence[str], folder: RunFolder) -> None:
+    unknown = [name for name in columns if name not in known]
     if unknown:
         raise RunFolderError(
             f"{folder.root}: responses has no column {', '.join(unknown)}",
-            hint="`evalrunner schema responses` lists the columns; dataset columns are in_<column>",
+            hint="`evalrunner schema responses` lists the columns; those of the dataset are in_<column>, of scores "
+            "score_<name>",
         )
 
 

@@ -26,6 +26,7 @@ def scripts() -> None:
     assert_type(summary.by_status, dict[str, int])
     assert_type(summary.latency_s, dict[str, float | None])
     assert_type(summary.warnings, list[str])
+    assert_type(summary.scores, dict[str, Any])
     assert_type(summary.to_json(), dict[str, Any])
     frame = runner.load(summary.run_dir)
     frame = runner.load(Path(summary.run_dir), columns=["key", "text"])

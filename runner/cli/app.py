@@ -15,6 +15,7 @@ from runner.cli.inspect import reseal, status, verify
 from runner.cli.output import print_result
 from runner.cli.run import resume, run
 from runner.cli.schema import schema
+from runner.cli.score import score
 from runner.cli.simulate import simulate
 from runner.cli.steer import pause, set_limits, unpause
 
@@ -68,6 +69,7 @@ app.add_typer(documents, rich_help_panel=_RUN)
 app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(verify)
 app.command(rich_help_panel=_LOOK)(reseal)
+app.command(rich_help_panel=_LOOK)(score)
 app.command(rich_help_panel=_LOOK)(schema)
 app.command(rich_help_panel=_REHEARSE)(simulate)
 later.add_commands(app)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runner.cli.output import print_json, print_result, say, table
+from runner.cli.scoretext import score_lines
 from runner.cli.steer import describe_live
 from runner.config import config_from_dict
 from runner.errors import DamagedError, RunFolderError, RunnerError
@@ -22,6 +23,8 @@ from runner.pipeline.locate import Located
 from runner.pipeline.recovery import recover
 from runner.pipeline.remote import ask
 from runner.pipeline.reseal import reseal as reseal_run
+from runner.pipeline.scoresummary import summarize_scores
+from runner.pipeline.scoring import with_scoring
 from runner.pipeline.steering import Look
 from runner.pipeline.verify import salvage
 from runner.pipeline.verify import verify as verify_run
@@ -110,10 +113,14 @@ def reseal(run_dir: _RunDir, *, as_json: _Json = False) -> None:
     with hold_lock(folder):
         if renew_adapter(manifest, config_from_dict(manifest.config, folder.root), say):
             write_manifest(folder, manifest)
-        sealing = _sealing(folder, manifest)
+        config = config_from_dict(manifest.config, folder.root)
+        sealing = with_scoring(_sealing(folder, manifest), manifest, config)
         log = read_commits(folder)
         recover(sealing, log)
         result = reseal_run(sealing, log)
+        if manifest.summary:
+            manifest.summary["scores"] = summarize_scores(log, sealing.scoring)
+            write_manifest(folder, manifest)
     if as_json:
         print_json(asdict(result))
     else:
@@ -159,6 +166,7 @@ def _facts(folder: RunFolder, manifest: Manifest) -> dict[str, Any]:
         "possibly_billed": totals.possibly_billed,
         "superseded": totals.superseded,
         "journal_bytes_not_sealed": sum(path.stat().st_size for path in segments),
+        "scores": manifest.summary.get("scores", {}),
         "last_message": manifest.sessions[-1].message if manifest.sessions else None,
     }
 
@@ -173,8 +181,9 @@ def _live(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def _describe(facts: dict[str, Any]) -> str:
-    rows = [(name.replace("_", " "), "–" if value is None else str(value)) for name, value in facts.items()]
-    text = table(rows)
+    plain = {name: value for name, value in facts.items() if name != "scores"}
+    rows = [(name.replace("_", " "), "–" if value is None else str(value)) for name, value in plain.items()]
+    text = table([*rows, *score_lines(facts["scores"])])
     return text if facts["status"] in {"complete", "running"} else f"{text}\n\nevalrunner resume {facts['run_dir']}"
 
 

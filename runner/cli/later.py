@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 
 _COMMANDS = {
-    "score": "Score answers without calling the model.",
     "report": "Write one self-contained HTML page.",
     "compare": "Compare two runs, paired, with a verdict.",
     "export": "Write answers as jsonl, csv or OpenAI Batch output.",

@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from runner.cli.output import print_json, print_result, say, table
+from runner.cli.scoretext import score_lines
 from runner.config import config_from_dict, load_config
 from runner.errors import NotAvailableError, UsageError
 from runner.pipeline import RunOptions, Where, open_existing, rehearse
@@ -159,6 +160,7 @@ def describe(summary: RunSummary) -> str:
         ("cost", "unknown (no price)" if summary.cost_usd is None else f"${summary.cost_usd:,.6f}"),
         ("time", f"{duration(summary.wall_s)}, {summary.requests_per_s or 0:,.1f} answers/s"),
         ("latency", latency or "–"),
+        *score_lines(summary.scores),
         *(("warning", warning) for warning in summary.warnings),
     ]
     return f"{table(rows)}\n\n{_next_step(summary)}"

@@ -50,8 +50,6 @@ def _limits(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def _after(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if config.scorers:
-        yield "scorers", "scorers"
     if config.gates.baseline is not None:
         yield "gates.baseline", "comparison with a baseline"
     if config.gates.scores:

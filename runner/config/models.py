@@ -19,12 +19,14 @@ _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A section of a config: strict types, no unknown keys."""
+
     # `Limits` and `RetryPolicy` are plain dataclasses; pydantic validates them under the config of their parent.
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Dataset(_Section):
+class Dataset(Section):
     """Which rows are evaluated, and what their columns mean."""
 
     path: str | list[str] = Field(
@@ -51,14 +53,14 @@ class Dataset(_Section):
     )
 
 
-class Server(_Section):
+class Server(Section):
     """One replica of a pool."""
 
     url: str = Field(description="Base URL of the replica.")
     weight: float = Field(default=1.0, gt=0, description="Share of the requests, relative to the other replicas.")
 
 
-class Price(_Section):
+class Price(Section):
     """What the model costs, in USD per million tokens; a null price makes the cost null, never 0."""
 
     input_per_million: float | None = Field(default=None, ge=0, description="Prompt tokens.")
@@ -66,7 +68,7 @@ class Price(_Section):
     output_per_million: float | None = Field(default=None, ge=0, description="Answer tokens.")
 
 
-class Model(_Section):
+class Model(Section):
     """Which model is asked, and where."""
 
     base_url: str | list[Server] | None = Field(
@@ -104,7 +106,7 @@ class Model(_Section):
         return values
 
 
-class Timeouts(_Section):
+class Timeouts(Section):
     """How long one attempt may take, in seconds."""
 
     connect: float = Field(default=10.0, gt=0, description="To make a connection.")
@@ -113,7 +115,7 @@ class Timeouts(_Section):
     total: float = Field(default=600.0, gt=0, description="From sending to the last byte.")
 
 
-class Retrieval(_Section):
+class Retrieval(Section):
     """What a RAG system may look into for each sample."""
 
     knowledge_base: Any = Field(
@@ -128,7 +130,7 @@ class Retrieval(_Section):
     )
 
 
-class Request(_Section):
+class Request(Section):
     """What is asked of the model for each sample. Strings anywhere in here are Jinja2 templates over its columns."""
 
     endpoint: Literal["chat", "completions", "logprobs", "loglikelihood", "embeddings", "responses"] = Field(
@@ -181,7 +183,7 @@ class Request(_Section):
     retrieval: Retrieval = Field(default=Retrieval(), description="What a RAG system may look into.")
 
 
-class Budget(_Section):
+class Budget(Section):
     """Where the run stops by itself, resumable; null is no budget."""
 
     max_cost_usd: float | None = Field(default=None, gt=0, description="Cost of all attempts, in USD.")
@@ -189,8 +191,10 @@ class Budget(_Section):
     max_wall_s: float | None = Field(default=None, gt=0, description="Wall-clock time, in seconds.")
 
 
-class Scorer(_Section):
-    """One score computed for each answer."""
+class Scorer(Section):
+    """One score computed for each answer. The scorer's own options stand beside `name`: see `scorers`."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str = Field(min_length=1, description="Which scorer, e.g. exact_match.")
     as_: str | None = Field(
@@ -198,14 +202,14 @@ class Scorer(_Section):
     )
 
 
-class ScoreGate(_Section):
+class ScoreGate(Section):
     """What a score has to reach."""
 
     min: float | None = Field(default=None, description="The mean score is at least this.")
     max_drop: float | None = Field(default=None, ge=0, description="The mean falls by no more than this.")
 
 
-class Gates(_Section):
+class Gates(Section):
     """What decides between exit 0 and exits 3 and 4."""
 
     max_failed_fraction: float = Field(
@@ -215,7 +219,7 @@ class Gates(_Section):
     scores: dict[str, ScoreGate] = Field(default={}, description="Gate by name of the score; a miss exits with 4.")
 
 
-class Nightly(_Section):
+class Nightly(Section):
     """What `evalrunner nightly` adds to a run."""
 
     time_zone: str = Field(default="UTC", min_length=1, description="Time zone of dates and deadline.")
@@ -223,14 +227,14 @@ class Nightly(_Section):
     keep: int = Field(default=30, ge=1, description="Runs that are kept.")
 
 
-class Matrix(_Section):
+class Matrix(Section):
     """Every model with every dataset."""
 
     models: list[Any] = Field(default=[], description="Models.")
     datasets: list[Any] = Field(default=[], description="Datasets.")
 
 
-class Output(_Section):
+class Output(Section):
     """Where the run folder lies, and what is kept in it."""
 
     dir: str = Field(default="../outputs", description="Folder of all runs, relative to this file.")
@@ -239,7 +243,7 @@ class Output(_Section):
     )
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """A run of evalrunner: a dataset, a model, what is asked, and how carefully."""
 
     name: str = Field(

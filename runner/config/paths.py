@@ -31,7 +31,9 @@ def path_keys(values: Any) -> Iterator[KeyPath]:
     adapter = value_at(values, _ADAPTER)
     if isinstance(adapter, str) and is_adapter_path(adapter):
         yield _ADAPTER
-    for key in (*_NO_PATHS, _OUTPUT_DIR):
+    scorers = value_at(values, ("scorers",))
+    compared = [("scorers", number, "against") for number in range(len(scorers) if isinstance(scorers, list) else 0)]
+    for key in (*_NO_PATHS, _OUTPUT_DIR, *compared):
         value = value_at(values, key)
         if isinstance(value, str) and value != _NO_PATHS.get(key):
             yield key

@@ -15,6 +15,7 @@ from runner.config.models import NAME_PATTERN
 from runner.config.params import param_findings
 from runner.config.paths import path_keys
 from runner.config.places import Finding, value_at
+from runner.config.scorers import scorer_findings
 from runner.config.truncation import truncation_findings
 from runner.retry.policy import RetryPolicy
 
@@ -149,11 +150,12 @@ def _headers(values: Any) -> Iterator[Finding]:
 
 
 def _credentials(values: Any) -> Iterator[Finding]:
-    for section in (("name",), ("model",), *(("request", key) for key in ("params", "extra_body", "retrieval"))):
+    request = (("request", key) for key in ("params", "extra_body", "retrieval"))
+    for section in (("name",), ("model",), ("scorers",), *request):
         for path, text in texts_in(value_at(values, section), section):
             if holds_key(text):
                 yield Finding(path, "looks like a key", USE_VARIABLE)
-            elif section[0] == "request" and is_credential_field(str(path[-1])):
+            elif (section[0] == "request" or "options" in path) and is_credential_field(str(path[-1])):
                 yield Finding(path, "the name of this field says that it carries a credential", USE_VARIABLE)
 
 
@@ -293,5 +295,6 @@ _RULES = (
     _params,
     _counts,
     _waits,
+    scorer_findings,
     truncation_findings,
 )

@@ -7,8 +7,10 @@ from typing import Any
 
 from runner.config.adapter_models import AdapterFile
 from runner.config.models import RunConfig
+from runner.config.scorers import scorer_model
 from runner.limiter.policy import Limits
 from runner.retry.policy import RetryPolicy
+from runner.scorers import SCORERS
 
 _MODEL_FILE = {"type": "string", "description": "Path of a file that holds the model, relative to this file."}
 
@@ -26,6 +28,9 @@ def config_json_schema() -> dict[str, Any]:
         "description": model["description"],
         "anyOf": [{"$ref": model["$ref"]}, _MODEL_FILE],
     }
+    del schema["$defs"]["Scorer"]
+    schema["$defs"] |= {name: scorer_model(name).model_json_schema(by_alias=True) for name in SCORERS}
+    schema["properties"]["scorers"]["items"] = {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in SCORERS]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CommittedFile:
-    """A file that a commit puts in place: `folder` is a table or `_commits` (for an index), `name` its file name."""
+    """A file that a commit puts in place: `folder` is a table (`scores/<id>` of scores), or `_commits` for an index."""
 
     folder: str
     name: str
@@ -105,12 +105,13 @@ class CommitLog:
         for where, name in commit.removed:
             remove(self.folder.root / where / name)
         for where in {where for where, _ in commit.removed}:
-            sync_folder(self.folder.root / where)
+            if (self.folder.root / where).is_dir():  # an earlier scoring's folder is removed once it is empty
+                sync_folder(self.folder.root / where)
 
 
 def staged_path(folder: RunFolder, commit: int, where: str, name: str) -> Path:
     """Return where a file waits for its commit."""
-    return folder.staging / f"{commit:06d}.{where}.{name}"
+    return folder.staging / f"{commit:06d}.{where.replace('/', '-')}.{name}"
 
 
 def read_commits(folder: RunFolder) -> CommitLog:

@@ -76,6 +76,11 @@ class RunFolder:
         return self.commits / f"{number:06d}.json"
 
 
+def scores_table(scoring_id: str) -> str:
+    """Return the name of the table that holds the scores of one scoring."""
+    return f"scores/{scoring_id}"
+
+
 def part_name(number: int) -> str:
     """Return the file name of part `number`, the same in every table."""
     return f"part-{number:06d}.parquet"

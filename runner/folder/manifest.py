@@ -44,7 +44,8 @@ class Manifest:
     """The content of manifest.json.
 
     `identity` names what makes a run the same run; `columns` maps the kept dataset columns to their kinds, fixed when
-    the run was created. `adapter` is the content of its adapter file, empty for the built-in format.
+    the run was created. `adapter` is the content of its adapter file, empty for the built-in format. `scoring` is the
+    id of the scores that count, empty where nothing is scored.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class Manifest:
     status: str = RUNNING
     format: int = FORMAT
     adapter: dict[str, Any] = field(default_factory=dict)
+    scoring: str = ""
     capabilities: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)

@@ -8,6 +8,7 @@ from runner.errors import RunnerError, internal_error
 from runner.folder.manifest import COMPLETE, INCOMPLETE, write_manifest
 from runner.pipeline.adapting import note_lessons
 from runner.pipeline.omissions import OMITTED
+from runner.pipeline.scoresummary import summarize_scores
 from runner.pipeline.summary import Ending, summarize
 from runner.pipeline.superseding import reconcile
 
@@ -32,6 +33,13 @@ def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
             error = trouble
         except Exception as bug:  # noqa: BLE001 - whatever it is, the run's end is recorded and its answers are safe
             error = internal_error("bringing the parts in line with the dataset", bug)
+    scores: dict[str, Any] = {}
+    try:
+        scores = summarize_scores(opened.log, opened.sealing.scoring)
+    except RunnerError as trouble:
+        error = error or trouble
+    except Exception as bug:  # noqa: BLE001 - as above
+        error = error or internal_error("summing up the scores", bug)
     totals = opened.log.totals
     gates, passed = _failed_gate(opened)
     if error is not None and kind is None:
@@ -51,7 +59,9 @@ def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
         str(opened.folder.root),
         totals,
         (opened.scan.samples, opened.scan.samples * opened.prepared.plan.repeats),
-        Ending(status, exit_code, sum(one.wall_s for one in manifest.sessions), _warnings(opened, error), gates),
+        Ending(
+            status, exit_code, sum(one.wall_s for one in manifest.sessions), _warnings(opened, error), gates, scores
+        ),
     )
     if opened.adapting is not None:
         note_lessons(manifest.capabilities, opened.adapting, opened.prepared.redactor)

@@ -34,6 +34,7 @@ from runner.pipeline.prepare import price_of
 from runner.pipeline.recovery import recover
 from runner.pipeline.rows import RowContext
 from runner.pipeline.scancache import save_scan, without_ids
+from runner.pipeline.scoring import ensure_scoring, with_scoring
 from runner.pipeline.sealing import Sealing, create_tables
 from runner.pipeline.steering import reminders
 from runner.pipeline.superseding import retract_failures
@@ -151,7 +152,7 @@ def open_run(config: RunConfig, options: RunOptions) -> Iterator[OpenRun]:
 def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, options: RunOptions) -> OpenRun:
     folder, manifest = located.folder, _manifest_of(prepared, scan, located, options)
     manifest.adapter = dict(prepared.adapter.spec) if prepared.adapter else {}
-    sealing = sealing_of(folder, manifest, prepared.config)
+    sealing = with_scoring(sealing_of(folder, manifest, prepared.config), manifest, prepared.config)
     log = read_commits(folder)
     if not log.commits:
         create_tables(sealing, log)
@@ -179,6 +180,7 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     manifest.status = RUNNING
     write_manifest(folder, manifest)
     crash_point("run:after-manifest")
+    sealing = ensure_scoring(sealing, manifest, prepared.config, log)
     if again is None:
         retract_failures(sealing, log)
     elif not again.by_status:

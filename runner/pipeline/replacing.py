@@ -20,6 +20,7 @@ from runner.folder.index import ENTRY, key_of, read_index, write_index
 from runner.folder.layout import SUPERSEDED, index_name, part_name
 from runner.folder.totals import Totals
 from runner.pipeline.rows import RESEND
+from runner.pipeline.scoring import stage_scores
 from runner.pipeline.todo import part_indexes
 from runner.sinks import PartWriter, file_crc32, read_row_groups, rows_where, split_rows, table_schema
 
@@ -116,6 +117,7 @@ def settle(
             index = staged_path(sealing.folder, number, "_commits", index_name(part))
             write_index(index, left)
             files += [_committed("responses", staying, rows), _committed("_commits", index, len(left))]
+            files += stage_scores(sealing, number, part, staying)
     files.append(_committed(SUPERSEDED, goes, dropped.rows))
     crash_point("superseding:after-staging")
     own = {(file.folder, file.name) for file in files}

@@ -17,6 +17,7 @@ from runner.folder.totals import Totals
 from runner.pipeline.cases import case_keys
 from runner.pipeline.codec import read_meta
 from runner.pipeline.rows import RowGroup, group_columns
+from runner.pipeline.scoring import stage_scores
 from runner.sinks import PartWriter, file_crc32, read_row_groups, table_schema
 
 if TYPE_CHECKING:
@@ -89,7 +90,11 @@ def reseal_part(sealing: Sealing, log: CommitLog, name: str) -> int:
     index = index_array(entries) if old is None else _merged_index(old, entries, unparsed, {key for key, _ in single})
     index_path = staged_path(folder, number, "_commits", index_name(name))
     write_index(index_path, index)
-    files = (_file("responses", name, path, writer.rows), _file("_commits", index_name(name), index_path, len(index)))
+    files = (
+        _file("responses", name, path, writer.rows),
+        _file("_commits", index_name(name), index_path, len(index)),
+        *stage_scores(sealing, number, name, path),
+    )
     delta = Counter(after)
     delta.subtract(before)
     log.append(Commit(number, "reseal", files=files, totals=Totals(by_status=delta)))

@@ -21,6 +21,7 @@ from runner.pipeline.codec import decode_attempt, decode_skipped, read_meta, spl
 from runner.pipeline.packrows import is_whole_pack, pack_columns
 from runner.pipeline.replacing import settle
 from runner.pipeline.rows import RowGroup, group_columns, parse_record
+from runner.pipeline.scoring import stage_scores
 from runner.sinks import PartWriter, file_crc32, table_schema
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
     from runner.pipeline.rows import GroupColumns, RowContext
+    from runner.pipeline.scoring import Scoring
     from runner.sinks import Arrays
 
 # Frames are turned into columns when they hold this much: parsed log probabilities take about ten times their bytes.
@@ -40,11 +42,15 @@ _ENDED = frozenset({FrameType.ANSWER, FrameType.FAILURE})
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """What sealing needs to know of a run. `metadata` goes into every Parquet file."""
+    """What sealing needs to know of a run. `metadata` goes into every Parquet file.
+
+    With `scoring`, each part of `responses` gets its scores in the same commit.
+    """
 
     folder: RunFolder
     context: RowContext
     metadata: Mapping[str, str]
+    scoring: Scoring | None = None
 
 
 @dataclass(slots=True)
@@ -86,6 +92,7 @@ class StagedPart:
             write_index(path, entries)
             size, crc32 = file_crc32(path)
             files.append(CommittedFile("_commits", name, len(entries), size, crc32))
+            files += stage_scores(self.sealing, self.commit, self.name, self._writers["responses"].path)
         return tuple(files)
 
     def abandon(self) -> None:

@@ -16,6 +16,7 @@ class RunSummary:
     `samples` counts usable dataset rows, `requests` samples × repeats. `ok`, `failed` and `by_status` count rows of
     `responses` as they stand; `superseded` rows that were replaced. `http_requests`, `retries`, `rate_limited`, tokens
     and cost are sums over all attempts of all sessions. `cost_usd` is null unless every answer's cost is known.
+    `scores` says by name what each score comes to, over the answered rows and over all.
     `latency_s` holds percentiles of answered requests, exact to 2.5 %. `wall_s` sums all sessions.
     """
 
@@ -57,6 +58,7 @@ class Ending:
     wall_s: float
     warnings: list[str]
     gates: list[dict[str, Any]]
+    scores: dict[str, Any] = field(default_factory=dict)
 
 
 def summarize(run_id: str, run_dir: str, totals: Totals, expected: tuple[int, int], ending: Ending) -> RunSummary:
@@ -86,4 +88,5 @@ def summarize(run_id: str, run_dir: str, totals: Totals, expected: tuple[int, in
         exit_code=ending.exit_code,
         warnings=ending.warnings,
         gates=ending.gates,
+        scores=ending.scores,
     )

@@ -22,6 +22,7 @@ from runner.folder.layout import SUPERSEDED, index_name, part_name
 from runner.folder.totals import Totals
 from runner.pipeline.produce import rows_as_requests
 from runner.pipeline.rows import convert_columns
+from runner.pipeline.scoring import stage_scores
 from runner.pipeline.todo import part_indexes
 from runner.sinks import PartWriter, file_crc32, partition, read_row_groups, replace_values, table_schema
 
@@ -142,6 +143,7 @@ def _rewrite(sealing: Sealing, log: CommitLog, change: Change) -> int:
         )
         if folder_name != SUPERSEDED or rows
     ]
+    files += stage_scores(sealing, number, change.part, stays)
     lost = sum(statuses.values())
     totals = Totals(by_status=Counter({status: -count for status, count in statuses.items()}), superseded=lost)
     log.append(Commit(number, "supersede", files=tuple(files), totals=totals))

@@ -18,6 +18,7 @@ from runner.pipeline.prepare import prepare
 from runner.pipeline.produce import Production, find_unrenderable
 from runner.pipeline.scan import ScanPlan, scan_dataset
 from runner.pipeline.scancache import scan_again
+from runner.pipeline.scoring import scorers_for
 from runner.pipeline.shuffle import take_subset
 from runner.pipeline.todo import find_todo
 from runner.readers import source_kinds, spool_stdin
@@ -40,7 +41,8 @@ def prepare_and_scan(
 ) -> tuple[Prepared, Scan, ScanPlan]:
     """Prepare a config and read its dataset once, or only what is new in it where a run folder remembers the rest.
 
-    `kept` replaces the adapter that the config names. Raises DatasetError for bad rows unless they are skipped.
+    `kept` replaces the adapter that the config names. Raises DatasetError for bad rows unless they are skipped,
+    ConfigError for scorers that cannot be made.
     """
     prepared = prepare(config, spooled, kept)
     refuse_missing(prepared, datetime.now(UTC))
@@ -57,6 +59,7 @@ def prepare_and_scan(
         raise bad_rows_error(scan.bad_shown, scan.bad_rows)
     if dataset.shuffle_seed is not None and dataset.limit is not None:
         scan = take_subset(scan, dataset.shuffle_seed, dataset.limit)
+    scorers_for(config, scan.columns)
     return prepared, scan, scan_plan
 
 

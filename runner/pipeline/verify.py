@@ -12,7 +12,7 @@ from runner.durable import create_folder, sync_file
 from runner.errors import DamagedError, RunFolderError, RunnerError, StorageError
 from runner.folder.commits import Commit, CommitLog, read_commits, read_sound_commits, staged_path
 from runner.folder.index import place_of, read_index
-from runner.folder.layout import SUPERSEDED, TABLES, index_name, part_name
+from runner.folder.layout import SUPERSEDED, TABLES, index_name, part_name, scores_table
 from runner.folder.manifest import INTERRUPTED, read_manifest, write_manifest
 from runner.folder.totals import Totals
 from runner.journal import FrameType, SegmentHeader, SegmentWriter, list_segments, salvage_segment, scan_segment
@@ -95,11 +95,16 @@ def salvage(folder: RunFolder, target: RunFolder, sealing: Sealing) -> Report:
         create_folder(path)
     for table in (*TABLES, SUPERSEDED):
         create_folder(target.table(table))
-    manifest = replace(read_manifest(folder), status=INTERRUPTED)
+    # Scores are made again by the next session: they hold nothing that the answers do not.
+    manifest = replace(read_manifest(folder), status=INTERRUPTED, scoring="")
     write_manifest(target, manifest)
     old = read_sound_commits(folder)
     log = CommitLog(target)
-    sound = [file for file in old.files.values() if f"{file.folder}/{file.name}" not in damaged]
+    sound = [
+        file
+        for file in old.files.values()
+        if f"{file.folder}/{file.name}" not in damaged and not file.folder.startswith(scores_table(""))
+    ]
     whole = [file for file in sound if _has_companion(file, sound)]
     for file in whole:
         source = _source(folder, old, file)
@@ -180,10 +185,13 @@ def _check_keys(folder: RunFolder, log: CommitLog, report: Report) -> None:
 
 
 def _check_strays(folder: RunFolder, log: CommitLog, report: Report) -> None:
-    for table in (*TABLES, SUPERSEDED):
+    # A crash may have come before the last commit's files were taken away.
+    known = {*log.files, *(log.commits[-1].removed if log.commits else ())}
+    scores = [scores_table(path.name) for path in sorted(folder.table("scores").glob("*")) if path.is_dir()]
+    for table in (*TABLES, SUPERSEDED, *scores):
         path = folder.table(table)
         for stray in sorted(path.iterdir()) if path.is_dir() else ():
-            if (table, stray.name) not in log.files:
+            if (table, stray.name) not in known:
                 report.findings.append(Finding(f"{table}/{stray.name}", "no commit names this file", lost=False))
 
 

@@ -67,16 +67,19 @@ class PartWriter:
     """Writes one part in row groups of a few MB; the file is complete and durable only after `close`.
 
     `light` is for runs with vectors. These and their base64 do not get smaller, and are not compressed; all else is
-    with snappy, whose time is small beside theirs. Raises StorageError for whatever the disk refuses.
+    with snappy, whose time is small beside theirs. `repeating` names the columns whose values repeat. Raises
+    StorageError for whatever the disk refuses.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, *, light: bool = False) -> None:
+    def __init__(
+        self, path: Path, schema: pa.Schema, *, light: bool = False, repeating: Sequence[str] = _DICTIONARY
+    ) -> None:
         self.path = path
         self.schema = schema
         self.rows = 0
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
-        dictionary = [name for name in _DICTIONARY if name in schema.names]
+        dictionary = [name for name in repeating if name in schema.names]
         try:
             self._written = _CheckedFile(path)
             self._file = io.BufferedWriter(self._written)
@@ -159,6 +162,8 @@ def _light(schema: pa.Schema) -> dict[str, str]:
 def _array(values: Sequence[Any] | None, count: int, kind: pa.DataType, known: Arrays) -> pa.Array:
     if values is None:
         return pa.nulls(count, kind)
+    if isinstance(values, pa.Array):
+        return values
     found = known.get((id(values), kind))
     if found is None:
         found = known[id(values), kind] = (array_of(values, kind), values)  # which keeps the id from being given away

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SCHEMA_VERSION = "1"
 
@@ -126,6 +126,14 @@ def attempts_schema(metadata: Mapping[str, str]) -> pa.Schema:
 def raw_schema(metadata: Mapping[str, str]) -> pa.Schema:
     """Return the schema of `raw`: one row an HTTP request, bodies as they went over the wire."""
     return _schema(_RAW, metadata, not_null={"request_key"})
+
+
+def scores_schema(names: Sequence[str], metadata: Mapping[str, str]) -> pa.Schema:
+    """Return the schema of a scoring: `key` and `choice` as in `responses`, then a value and a note for each score."""
+    fields = [("key", pa.string()), ("choice", pa.int32())]
+    for name in names:
+        fields += [(f"score_{name}", pa.float64()), (f"{name}_note", pa.string())]
+    return _schema(fields, metadata, not_null={"key"})
 
 
 def table_schema(table: str, columns: Mapping[str, str], metadata: Mapping[str, str]) -> pa.Schema:

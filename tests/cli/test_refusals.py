@@ -118,12 +118,11 @@ def test_a_key_variable_that_is_not_set_is_named(config: dict[str, Any], simulat
 def test_keys_that_are_not_available_yet_are_all_named(
     config: dict[str, Any], simulator: Simulator, tmp_path: Path
 ) -> None:
-    config["scorers"] = [{"name": "exact_match"}]
+    config["gates"] = {"scores": {"exact_match": {"min": 0.5}}, "baseline": "last_good"}
     config["budget"] = {"max_cost_usd": 5}
-    config["gates"] = {"baseline": "last_good"}
     message = refused(config, simulator, tmp_path)
     assert message.count("not available yet") == 3
-    assert all(key in message for key in ("scorers", "budget.max_cost_usd", "gates.baseline"))
+    assert all(key in message for key in ("gates.scores", "budget.max_cost_usd", "gates.baseline"))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +160,7 @@ def check_error(finished: Finished, code: str) -> None:
     [
         (("run", "absent.yaml", "--json"), "config"),
         (("run", "--json", "my.yaml", "--no-such-option"), "usage"),
-        (("score", "somewhere", "--json"), "not_available"),
+        (("report", "somewhere", "--json"), "not_available"),
     ],
 )
 def test_an_error_is_one_json_object_too(

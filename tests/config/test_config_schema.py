@@ -36,7 +36,10 @@ def test_ranges_choices_and_patterns_are_in_it() -> None:
     assert schema["$defs"]["RetryPolicy"]["properties"]["max_attempts"]["minimum"] == 1
     assert schema["$defs"]["Dataset"]["properties"]["on_bad_row"]["enum"] == ["stop", "skip"]
     assert schema["properties"]["name"]["pattern"].startswith("^[A-Za-z0-9]")
-    assert "as" in schema["$defs"]["Scorer"]["properties"]
+    exact = schema["$defs"]["exact_match"]["properties"]
+    assert (exact["name"]["const"], exact["ignore_case"]["default"]) == ("exact_match", False)
+    assert "as" in exact
+    assert {"$ref": "#/$defs/exact_match"} in schema["properties"]["scorers"]["items"]["anyOf"]
 
 
 def test_a_model_may_be_a_path() -> None:

@@ -64,8 +64,15 @@ SEALED = (
 )
 EVERY_START = ("recovery:after-apply", "recovery:before-sealing", "run:after-tables", "run:after-manifest")
 
-# `repair_tail` is not part of a run: a torn tail is counted and left, and goes with its segment.
-NOT_IN_RUNS = {"repair:after-cut", "repair:after-sync"}
+# `repair_tail` is not part of a run: a torn tail is counted and left, and goes with its segment. Other scorers are
+# killed in `tests/cli/test_score_command.py`.
+NOT_IN_RUNS = {
+    "repair:after-cut",
+    "repair:after-sync",
+    "scoring:after-part",
+    "scoring:after-commit",
+    "scoring:after-switch",
+}
 # Where the second start, the one that recovers, is killed; one of these after the other.
 NESTED = (*EVERY_START, *SEALED, *COMMIT, *PUBLISH, *REMOVE, *ATOMIC)
 

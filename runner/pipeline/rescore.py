@@ -1,0 +1,66 @@
+"""Owns the job of scoring a run again: answers stay as they are, no request is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.config import config_from_dict
+from runner.errors import UsageError
+from runner.folder.commits import read_commits
+from runner.folder.lock import hold_lock
+from runner.folder.manifest import read_manifest, write_manifest
+from runner.pipeline.opening import open_existing, sealing_of
+from runner.pipeline.recovery import recover
+from runner.pipeline.scoresummary import summarize_scores
+from runner.pipeline.scoring import score_again, with_scoring
+from runner.sinks import table_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What scoring again came to. `scores` are those of the summary, with groups where they were asked for."""
+
+    run_dir: str
+    scoring: str
+    parts: int
+    rows: int
+    scores: dict[str, Any]
+
+
+def rescore(run_dir: Path, overrides: Sequence[str] = (), by: str | None = None) -> Rescored:
+    """Score every answer of a run with the scorers of its config, or of `overrides` (`scorers=…`), and switch to that.
+
+    Raises BusyError while a process holds the run; UsageError, ConfigError, DamagedError, StorageError: then the old
+    scores stand.
+    """
+    folder, _ = open_existing(run_dir)
+    for text in overrides:
+        if text.partition("=")[0].partition(".")[0] != "scorers":
+            raise UsageError(f"--set {text.partition('=')[0]}: only scorers can change here", hint="--set scorers=…")
+    with hold_lock(folder):
+        manifest = read_manifest(folder)
+        present = config_from_dict(manifest.config, folder.root)
+        config = config_from_dict(manifest.config, folder.root, overrides=overrides)
+        if not config.scorers:
+            raise UsageError(
+                f"{run_dir}: the run has no scorers", hint="name some: --set 'scorers=[{name: exact_match}]'"
+            )
+        if by is not None and by not in table_schema("responses", manifest.columns, {}).names:
+            raise UsageError(f"--by: there is no column {by}", hint="dataset columns are in_<column>")
+        log = read_commits(folder)
+        sealing = with_scoring(sealing_of(folder, manifest, present), manifest, present)
+        recover(sealing, log)
+        fresh = score_again(sealing, manifest, config, log)
+        if manifest.summary:
+            manifest.summary["scores"] = summarize_scores(log, fresh.scoring)
+            write_manifest(folder, manifest)
+        scores = summarize_scores(log, fresh.scoring, by) if by or not manifest.summary else manifest.summary["scores"]
+        parts = log.parts(fresh.scoring.table if fresh.scoring else "")
+    return Rescored(
+        str(folder.root), manifest.scoring, sum(part.rows > 0 for part in parts), sum(p.rows for p in parts), scores
+    )

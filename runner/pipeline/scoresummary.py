@@ -1,0 +1,231 @@
+"""Owns what a scoring comes to: each score's mean over answered and over all rows, its interval, repeats, groups.
+
+Read from the parts, a batch at a time; kept of a row are a sample's number, a status and the values of its scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runner.digest import digest128
+from runner.errors import UsageError
+from runner.scorers import ANSWERED, REFUSED, votes
+from runner.sinks import column_numbers, column_values, read_columns
+from runner.statistics import clustered, interval, majority_scores, pass_at_k
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from runner.folder.commits import CommitLog
+    from runner.pipeline.scoring import Scoring
+    from runner.scorers import NamedScorer
+
+_STATUSES = ("ok", "truncated", "refused", "content_filter", "failed", "skipped")
+_NUMBERS = {status: number for number, status in enumerate(_STATUSES)}
+_ANSWERED = [number for number, status in enumerate(_STATUSES) if status in ANSWERED | REFUSED]
+_MOST_GROUPS = 1000
+_NONE = "(null)"
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Columns of all rows of a run, growing: `values` by score, `votes` only of scores whose rows may vote."""
+
+    samples: list[NDArray[np.int64]] = field(default_factory=list)
+    statuses: list[NDArray[np.int8]] = field(default_factory=list)
+    orders: list[NDArray[np.int64]] = field(default_factory=list)
+    firsts: list[NDArray[np.bool_]] = field(default_factory=list)
+    groups: list[NDArray[np.int64]] = field(default_factory=list)
+    values: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
+    votes: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is summed up: one place a row. `samples` are numbers from 0 to `count`."""
+
+    samples: NDArray[np.int64]
+    count: int
+    statuses: NDArray[np.int8]
+    orders: NDArray[np.int64]
+    values: NDArray[np.float64]
+    votes: NDArray[np.int64] | None
+
+    def where(self, mask: NDArray[np.bool_]) -> _Table:
+        """Return some of the rows."""
+        votes = None if self.votes is None else self.votes[mask]
+        return _Table(self.samples[mask], self.count, self.statuses[mask], self.orders[mask], self.values[mask], votes)
+
+    def renumbered(self) -> _Table:
+        """Return the same rows with samples numbered among themselves, where they are few of all."""
+        known, samples = np.unique(self.samples, return_inverse=True)
+        return replace(self, samples=samples, count=len(known))
+
+
+def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = None) -> dict[str, Any]:
+    """Return what each score comes to, by name; with `by`, a column of `responses`, also by its values.
+
+    Raises DamagedError, UsageError for a column that has too many values.
+    """
+    if scoring is None:
+        return {}
+    repeated = _has_repeats(log)
+    rows = _read(log, scoring, by, repeated=repeated)
+    # Without repeats and choices each row is a sample of its own.
+    total = sum(map(len, rows.statuses))
+    samples, count = _numbered(_joined(rows.samples, np.int64)) if repeated else (np.arange(total), total)
+    statuses, orders = _joined(rows.statuses, np.int8), _joined(rows.orders, np.int64)
+    firsts, groups = _joined(rows.firsts, np.bool_), _joined(rows.groups, np.int64)
+    summary: dict[str, Any] = {}
+    for one in scoring.scorers:
+        own = _joined(rows.votes[one.name], np.int64) if one.name in rows.votes else None
+        table = _Table(samples, count, statuses, orders, _joined(rows.values[one.name], np.float64), own)
+        mask = firsts if one.scorer.by_key else np.ones(len(firsts), dtype=bool)
+        summary[one.name] = _describe(one, table.where(mask))
+        if by is not None:
+            summary[one.name]["by"] = {
+                "column": by,
+                "groups": {
+                    name: _describe(one, table.where(mask & (groups == number)).renumbered())
+                    for name, number in sorted(rows.names.items())
+                },
+            }
+    return summary
+
+
+def _describe(one: NamedScorer, table: _Table) -> dict[str, Any]:
+    """Return the figures of one score over some rows."""
+    scored = ~np.isnan(table.values)
+    # A row without a score counts as the worst among all rows, if there is such a thing.
+    worst = one.scorer.worst
+    answered = clustered(table.samples[scored], table.values[scored], table.count)
+    found = interval(answered)
+    everything = None if worst is None else np.where(scored, table.values, worst)
+    facts: dict[str, Any] = {
+        "scorer": one.kind,
+        "mean": answered.mean,
+        "interval": None if found is None else [found.low, found.high],
+        "interval_method": None if found is None else found.method,
+        "answered": int(np.isin(table.statuses, _ANSWERED).sum()),
+        "scored": int(scored.sum()),
+        "mean_all": None if everything is None or not len(everything) else float(everything.mean()),
+        "all": len(table.values),
+        "samples": int(np.count_nonzero(np.bincount(table.samples, minlength=table.count))),
+        "by_status": _by_status(table, scored),
+    }
+    if len(table.values) > facts["samples"] and everything is not None:
+        facts |= _of_repeats(table, everything, scored, facts["samples"])
+    return facts
+
+
+def _by_status(table: _Table, scored: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for number, status in enumerate(_STATUSES):
+        rows = table.statuses == number
+        if rows.any():
+            values = table.values[rows & scored]
+            mean = float(values.mean()) if len(values) else None
+            found[status] = {"rows": int(rows.sum()), "scored": len(values), "mean": mean}
+    return found
+
+
+def _of_repeats(table: _Table, values: NDArray[np.float64], scored: NDArray[np.bool_], everyone: int) -> dict[str, Any]:
+    """Return pass@k, where all scores are 0 or 1, and the score of the majority's answer, where rows can vote."""
+    facts: dict[str, Any] = {}
+    if np.isin(values, (0.0, 1.0)).all():
+        counts = clustered(table.samples, values, table.count)
+        passed = counts.sums.astype(np.int64)
+        most = int(counts.rows.max())
+        steps = sorted({1, most, *(2**power for power in range(most.bit_length()) if 2**power <= most)})
+        facts["pass_at"] = {str(k): pass_at_k(counts.rows, passed, k) for k in steps}
+    if table.votes is not None:
+        voting = scored & (table.votes != 0)
+        _, chosen = majority_scores(
+            table.samples[voting], table.orders[voting], table.votes[voting], table.values[voting]
+        )
+        # A sample in which nobody voted has no majority, and counts as wrong among all.
+        facts["majority_vote"] = {
+            "mean": float(chosen.mean()) if len(chosen) else None,
+            "answered": len(chosen),
+            "mean_all": float(chosen.sum()) / everyone if everyone else None,
+            "all": everyone,
+        }
+    return facts
+
+
+def _has_repeats(log: CommitLog) -> bool:
+    """Say whether any sample may have several rows that could vote."""
+    for part in log.parts("responses"):
+        for batch in read_columns(log.folder.table("responses") / part.name, ["repeat", "choice"]):
+            if any(column_numbers(batch, name).any() for name in ("repeat", "choice")):
+                return True
+    return False
+
+
+def _read(log: CommitLog, scoring: Scoring, by: str | None, *, repeated: bool) -> _Rows:
+    voters = [one for one in scoring.scorers if repeated and one.scorer.answer is not None]
+    wanted = ["status", "repeat", "choice", *(name for one in voters for name in one.scorer.reads)]
+    if repeated:
+        wanted.append("sample_id")
+    if by is not None:
+        wanted.append(by)
+    rows = _Rows(values={one.name: [] for one in scoring.scorers}, votes={one.name: [] for one in voters})
+    for part in log.parts("responses"):
+        for batch in read_columns(log.folder.table("responses") / part.name, list(dict.fromkeys(wanted))):
+            _add(rows, batch, voters, by)
+        names = [f"score_{one.name}" for one in scoring.scorers]
+        for batch in read_columns(log.folder.table(scoring.table) / part.name, names):
+            for one in scoring.scorers:
+                rows.values[one.name].append(column_numbers(batch, f"score_{one.name}"))
+    return rows
+
+
+def _add(rows: _Rows, batch: Any, voters: list[NamedScorer], by: str | None) -> None:
+    statuses = column_values(batch, "status")
+    count = len(statuses)
+    if "sample_id" in batch.schema.names:
+        rows.samples.append(np.fromiter(map(hash, column_values(batch, "sample_id")), dtype=np.int64, count=count))
+    if statuses.count(_STATUSES[0]) == count:
+        rows.statuses.append(np.zeros(count, dtype=np.int8))
+    else:
+        rows.statuses.append(np.fromiter(map(_NUMBERS.__getitem__, statuses), dtype=np.int8, count=count))
+    repeats, choices = column_numbers(batch, "repeat"), column_numbers(batch, "choice")
+    rows.orders.append((repeats * 2**31 + choices).astype(np.int64))
+    rows.firsts.append(choices == 0)
+    for one in voters:
+        columns = {"status": statuses, **{name: column_values(batch, name) for name in one.scorer.reads}}
+        answers = (0 if answer is None else _number(answer) for answer in votes(one.scorer, columns))
+        rows.votes[one.name].append(np.fromiter(answers, dtype=np.int64, count=count))
+    if by is not None:
+        rows.groups.append(np.fromiter((_group(rows.names, one) for one in column_values(batch, by)), np.int64, count))
+
+
+def _number(answer: str) -> int:
+    """Return a number for an answer, never 0."""
+    return int.from_bytes(digest128(answer.encode("utf-8", "replace"))[:8], "little", signed=True) | 1
+
+
+def _group(names: dict[str, int], value: Any) -> int:
+    name = _NONE if value is None else str(value)
+    if name not in names and len(names) >= _MOST_GROUPS:
+        raise UsageError(f"--by: the column has more than {_MOST_GROUPS:,} values", hint="choose one with fewer")
+    return names.setdefault(name, len(names))
+
+
+def _numbered(hashes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Return a number for each row's sample, in the order in which samples came, and how many there are.
+
+    Hashes differ from process to process; intervals must not.
+    """
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse], len(first)
+
+
+def _joined(pieces: list[Any], kind: Any) -> Any:
+    return np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)

@@ -1,0 +1,97 @@
+"""Owns scorers: pure functions from an answer to a number, one file each, and the table of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import ConfigError, Problem
+from runner.scorers import (
+    bleu,
+    chrf,
+    embedding_similarity,
+    exact_match,
+    includes,
+    json_schema,
+    multiple_choice,
+    numeric,
+    perplexity,
+    python,
+    regex,
+    rouge_l,
+)
+from runner.scorers.scorer import ANSWERED, REFUSED, Scorer, Setting, score_rows, votes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = [
+    "ANSWERED",
+    "REFUSED",
+    "SCORERS",
+    "NamedScorer",
+    "Scorer",
+    "ScorerKind",
+    "Setting",
+    "compile_scorers",
+    "score_name",
+    "score_rows",
+    "votes",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerKind:
+    """A scorer's options, a dataclass whose fields are its config keys, and the function that makes it of them."""
+
+    options: type[Any]
+    make: Callable[[Any, Setting], Scorer]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedScorer:
+    """One entry of `scorers` in a config: the name of its score, the scorer's, and the scorer."""
+
+    name: str
+    kind: str
+    scorer: Scorer
+
+
+SCORERS: dict[str, ScorerKind] = {
+    "bleu": ScorerKind(bleu.Options, bleu.make),
+    "chrf": ScorerKind(chrf.Options, chrf.make),
+    "embedding_similarity": ScorerKind(embedding_similarity.Options, embedding_similarity.make),
+    "exact_match": ScorerKind(exact_match.Options, exact_match.make),
+    "includes": ScorerKind(includes.Options, includes.make),
+    "json_schema": ScorerKind(json_schema.Options, json_schema.make),
+    "multiple_choice": ScorerKind(multiple_choice.Options, multiple_choice.make),
+    "numeric": ScorerKind(numeric.Options, numeric.make),
+    "perplexity": ScorerKind(perplexity.Options, perplexity.make),
+    "python": ScorerKind(python.Options, python.make),
+    "regex": ScorerKind(regex.Options, regex.make),
+    "rouge_l": ScorerKind(rouge_l.Options, rouge_l.make),
+}
+
+
+def score_name(spec: Mapping[str, Any]) -> str:
+    """Return the name of the score that an entry of `scorers` makes."""
+    return str(spec.get("as") or spec["name"])
+
+
+def compile_scorers(specs: Sequence[Mapping[str, Any]], setting: Setting) -> tuple[NamedScorer, ...]:
+    """Make the scorers of a config, whose entries are valid. Raises ConfigError with all that cannot be made."""
+    made: list[NamedScorer] = []
+    problems: list[Problem] = []
+    for number, spec in enumerate(specs):
+        kind = SCORERS[spec["name"]]
+        options = {name: value for name, value in spec.items() if name not in {"name", "as"}}
+        try:
+            made.append(NamedScorer(score_name(spec), spec["name"], kind.make(kind.options(**options), setting)))
+        except ConfigError as error:
+            problems += [
+                Problem(f"scorers.{number}.{one.where}", f"{spec['name']}: {one.message}", one.hint)
+                for one in error.problems
+            ]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(made)
