@@ -237,6 +237,17 @@ def test_resealing_a_run_with_replaced_rows_changes_nothing(simulator: Simulator
     assert run_again(config, run_dir, simulator)[1] == 0
 
 
+def test_rows_that_were_replaced_take_their_scores_along(simulator: Simulator, tmp_path: Path) -> None:
+    scorers = [{"name": "regex", "pattern": "."}]
+    config = begun(simulator, tmp_path, {2: "400*1", 5: "400*1"}, scorers=scorers)
+    run_dir = tmp_path / "run"
+    only(config, run_dir, "failed")
+    frame = runner.load(run_dir)
+    assert len(frame) == SAMPLES
+    assert frame["score_regex"].notna().all()
+    assert verify(RunFolder(run_dir)).findings == []
+
+
 def test_a_rehearsal_shows_which_rows_would_be_sent(simulator: Simulator, tmp_path: Path) -> None:
     config, run_dir = begun(simulator, tmp_path, {2: "400*1", 7: "refusal"}), tmp_path / "run"
     sent = sent_by(simulator)

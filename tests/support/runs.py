@@ -58,7 +58,7 @@ def config_for(simulator: Simulator, dataset: Path, /, **sections: Any) -> dict[
         "output": {"dir": str(dataset.parent / "outputs")},
     }
     for name, values in sections.items():
-        config[name] = {**config.get(name, {}), **values}
+        config[name] = {**config.get(name, {}), **values} if isinstance(values, dict) else values
     return config
 
 
