@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,13 +132,15 @@ class _Session:
                 todo.close()
 
     async def _beside(self, scope: anyio.CancelScope) -> None:
-        """Run what serves the others and ends with them: the journal's commits, signals and the display."""
+        """Run what serves the others and ends with them: the journal's commits, signals, the display, a share."""
         audience = self.plan.audience
         with scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.journal.serve)
                 group.start_soon(self.journal.rotate_when_old)
                 group.start_soon(self._show)
+                if self.plan.server.shared is not None:
+                    group.start_soon(self.plan.server.shared.serve)
                 group.start_soon(let_go_when_cancelled, self.control)
                 if audience.catch_signals:
                     group.start_soon(watch_signals, self.control, self.counters, audience.say)
@@ -253,10 +255,11 @@ class _Session:
                     self.control.stop(StopKind.INTERNAL, known)
 
     async def _show(self) -> None:
-        display, limiter = self.plan.audience.display, self.plan.server.limiter
+        display, limiter, shared = self.plan.audience.display, self.plan.server.limiter, self.plan.server.shared
         while True:
             frozen_for_s = limiter.statistics().frozen_for_s
-            display.show(
-                snapshot_of(self.counters, self.plan.work, waiting=self.backlog.waiting, frozen_for_s=frozen_for_s)
+            snapshot = snapshot_of(
+                self.counters, self.plan.work, waiting=self.backlog.waiting, frozen_for_s=frozen_for_s
             )
+            display.show(replace(snapshot, shared_with=shared.others) if shared else snapshot)
             await anyio.sleep(display.every_s)
