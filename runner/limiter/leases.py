@@ -100,7 +100,7 @@ class Lease:
         return descriptor
 
     def _say(self, descriptor: int, claims: Mapping[Unit, Claim]) -> None:
-        stated = {unit: [one.limit, one.wanted, one.granted] for unit, one in claims.items()}
+        stated = {unit.value: [one.limit, one.wanted, one.granted] for unit, one in claims.items()}
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
         write_all(descriptor, orjson.dumps({"run_id": self._run_id, "claims": stated}))
