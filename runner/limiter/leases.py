@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from runner.digest import canonical_json
-from runner.durable import FILE_MODE, FOLDER_MODE, create_folder, write_all
+from runner.durable import FILE_MODE, FOLDER_MODE, create_folder
 from runner.limiter.headers import Unit
 from runner.limiter.shares import Claim, renewed
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 STALE_S = 5.0
 _PATIENCE_S = 0.2
 _POLL_S = 0.005
-_MOST_BYTES = 1 << 12
+_BYTES = 1 << 11
 _SALT_BYTES = 32
 _LOCK, _SALT, _SUFFIX = "lock", "salt", ".lease"
 _SIZE = 3
@@ -101,9 +101,9 @@ class Lease:
 
     def _say(self, descriptor: int, claims: Mapping[Unit, Claim]) -> None:
         stated = {unit.value: [one.limit, one.wanted, one.granted] for unit, one in claims.items()}
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        write_all(descriptor, orjson.dumps({"run_id": self._run_id, "claims": stated}))
+        text = orjson.dumps({"run_id": self._run_id, "claims": stated})
+        # Always as long and in one piece: `sharing_with` reads it without the lock.
+        os.pwrite(descriptor, text.ljust(_BYTES), 0)
 
     def _close(self) -> None:
         descriptor, self._file = self._file, None
@@ -180,7 +180,7 @@ def _said(path: Path, lock: int) -> dict[Unit, Claim] | None:
         # Both times are the file system's own, whatever a clock shows.
         if os.fstat(lock).st_mtime - os.fstat(descriptor).st_mtime > STALE_S:
             return None
-        return _claims_in(os.read(descriptor, _MOST_BYTES))
+        return _claims_in(os.read(descriptor, _BYTES))
 
 
 def _living_run(path: Path) -> str | None:
@@ -188,7 +188,7 @@ def _living_run(path: Path) -> str | None:
         if descriptor is None or not _held(descriptor):
             return None
         try:
-            return str(orjson.loads(os.read(descriptor, _MOST_BYTES))["run_id"])
+            return str(orjson.loads(os.read(descriptor, _BYTES))["run_id"])
         except (ValueError, KeyError, TypeError):
             return ""
 
