@@ -128,7 +128,10 @@ def sharing_with(limits: Path, run_id: str) -> int | None:
 def _group_name(group: Group, salt: bytes) -> str:
     """Return a name that says nothing of the key: without the salt not even to whoever guesses it."""
     what = canonical_json([group.server, group.model, group.api_key])
-    return hashlib.scrypt(what, salt=salt, n=1 << 14, r=8, p=1, dklen=16).hex()
+    try:
+        return hashlib.scrypt(what, salt=salt, n=1 << 14, r=8, p=1, dklen=16).hex()
+    except (AttributeError, ValueError) as error:  # OpenSSL was built, or told, to go without it
+        raise OSError("this Python has no scrypt to hide the key with") from error
 
 
 def _salt(limits: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import stat
 from dataclasses import replace
@@ -172,6 +173,15 @@ def test_a_damaged_salt_is_named(enter: Enter, limits: Path) -> None:
     renew(enter())
     (limits / "salt").write_bytes(b"short")
     with pytest.raises(OSError, match="salt: is damaged"):
+        enter()
+
+
+def test_where_a_key_cannot_be_hidden_nothing_is_shared(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> bytes:
+        raise ValueError("disabled for FIPS")
+
+    monkeypatch.setattr(hashlib, "scrypt", refuse)
+    with pytest.raises(OSError, match="no scrypt"):
         enter()
 
 
