@@ -24,6 +24,7 @@ _BENCHMARKS = (
     "scoring.py",
     "request_rate.py",
     "crowded_server.py",
+    "shared_limit.py",
 )
 
 

@@ -47,6 +47,7 @@ class Snapshot:
     frozen_for_s: float = 0.0
     paused: bool = False
     oldest_s: float | None = None
+    shared_with: int = 0
 
     @property
     def per_second(self) -> float:
@@ -186,6 +187,8 @@ def details(snapshot: Snapshot) -> str:
         parts.append(f"waiting {snapshot.waiting}")
     if snapshot.frozen_for_s > 0:
         parts.append(f"server asks to wait {duration(snapshot.frozen_for_s)}")
+    if snapshot.shared_with:
+        parts.append(f"limit shared with {snapshot.shared_with}")
     if snapshot.failed:
         parts.append(f"failed {snapshot.failed}")
     parts.append("cost unknown" if snapshot.cost_usd is None else f"${snapshot.cost_usd:,.4f}")

@@ -63,6 +63,7 @@ def test_trouble_is_shown_when_there_is_some() -> None:
         "in flight 8  retries 5  rate limited 6  waiting 4  server asks to wait 1m30s  failed 3  $1,234.5679"
     )
     assert "$0.0000" in details(replace(SNAPSHOT, cost_usd=0.0))
+    assert "  limit shared with 3  " in details(replace(SNAPSHOT, shared_with=3))
 
 
 @pytest.mark.parametrize(("oldest_s", "shown"), [(None, False), (0.0, False), (9.9, False), (10.0, True), (95.0, True)])

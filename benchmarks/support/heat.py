@@ -75,7 +75,7 @@ class Track:
                 time.sleep(max(0.0, begun + max(end for _, end in spans) - time.monotonic()))
                 return [books(url, f"/rates?from_s={begin}&until_s={end}") for begin, end in spans]
             finally:
-                _kill(client)
+                kill(client)
                 shutil.rmtree(self.folder / "run", ignore_errors=True)
 
 
@@ -90,8 +90,8 @@ def command_of(name: str, track: Track, limits: dict[str, Any]) -> Callable[[str
     return lambda url: make(url, limits)
 
 
-def _kill(client: subprocess.Popen[bytes]) -> None:
-    # A group of its own: whatever the client started goes with it.
+def kill(client: subprocess.Popen[bytes]) -> None:
+    """Kill a client that was started in a session of its own, with all that it started."""
     if client.poll() is None:
         os.killpg(client.pid, signal.SIGKILL)
     client.wait()

@@ -25,6 +25,7 @@ from runner.pipeline.remote import ask
 from runner.pipeline.reseal import reseal as reseal_run
 from runner.pipeline.scoresummary import summarize_scores
 from runner.pipeline.scoring import with_scoring
+from runner.pipeline.sharedlimit import shared_with
 from runner.pipeline.steering import Look
 from runner.pipeline.verify import salvage
 from runner.pipeline.verify import verify as verify_run
@@ -150,17 +151,19 @@ def _row(run: Located) -> tuple[str, ...]:
 def _facts(folder: RunFolder, manifest: Manifest) -> dict[str, Any]:
     totals = read_commits(folder).totals
     segments = sorted(folder.journal.glob("*.journal"))
+    state = status_of(Located(folder, manifest.run_id, manifest))
     return {
         "name": manifest.name,
         "run_id": manifest.run_id,
         "run_dir": str(folder.root),
-        "status": status_of(Located(folder, manifest.run_id, manifest)),
+        "status": state,
         "created_at": manifest.created_at,
         "sessions": len(manifest.sessions),
         "samples": manifest.dataset.get("samples"),
         "by_status": {name: count for name, count in sorted(totals.by_status.items()) if count},
         "http_requests": totals.http_requests,
         "rate_limited": totals.rate_limited,
+        "limit_shared_with": shared_with(manifest.run_id) if state == RUNNING else None,
         "total_tokens": totals.total_tokens,
         "cost_usd": totals.cost,
         "possibly_billed": totals.possibly_billed,

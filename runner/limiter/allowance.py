@@ -1,8 +1,9 @@
 """Owns one limit of a server: what the config says of it, what the server's headers tell, and the bucket that keeps it.
 
-The lower of the two rates holds. What the server says is left is an upper bound for the bucket: what refilled since the
-request went out is added, what was charged since is taken off. For tokens it counts upwards as well, since some servers
-give back what an answer did not use.
+The lower of the two rates holds, and of it this process's share where others use the same key. What the server says is
+left, or the same share of it, is an upper bound for the bucket: what refilled since the request went out is added, what
+was charged since is taken off. For tokens it counts upwards as well, since some servers give back what an answer did
+not use.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ _RATIOS = 3
 class Allowance:
     """One limit, in units a minute; without a rate it permits everything."""
 
-    __slots__ = ("_gate", "_ratio", "_same_ratios", "_told", "_typed", "_used", "charged", "unit")
+    __slots__ = ("_gate", "_ratio", "_same_ratios", "_share", "_told", "_typed", "_used", "charged", "unit")
 
     def __init__(self, unit: Unit, typed: float | None) -> None:
         self.unit = unit
         self.charged = 0.0
         self._typed = typed
         self._told: float | None = None
+        self._share = 1.0
         self._gate = None if typed is None else Gcra(typed, burst_s=BURST_S)
         self._ratio, self._same_ratios, self._used = 0.0, 0, 0.0
 
@@ -41,6 +43,11 @@ class Allowance:
     def per_minute(self) -> float | None:
         """The rate in force; null where there is none."""
         return None if self._gate is None else self._gate.per_minute
+
+    @property
+    def whole_per_minute(self) -> float | None:
+        """The rate of all that share the limit; null where there is none."""
+        return min((rate for rate in (self._typed, self._told) if rate is not None), default=None)
 
     @property
     def told(self) -> float | None:
@@ -78,13 +85,24 @@ class Allowance:
         self._typed = per_minute
         self._renew()
 
+    def set_share(self, now: float, share: float) -> None:
+        """Use this fraction of the rate from now on, above 0. What is in the bucket stays, as far as it fits."""
+        if share == self._share:
+            return
+        level = None if self._gate is None else self._gate.level(now)
+        self._share = share
+        self._renew()
+        if self._gate is not None and level is not None:
+            self._gate.set_level(now, level)
+
     def hear(self, now: float, seen: LimitSeen, *, sent_at: float, charged: float) -> None:
         """Note what an answer told; its request went out at `sent_at`, after `charged` units had been charged."""
         self._adopt(self._rate_told(seen))
         gate = self._gate
         if gate is None or seen.remaining is None or self._told is None:
             return
-        left = seen.remaining + (now - sent_at) * gate.per_minute / _MINUTE_S - (self.charged - charged)
+        # The server speaks of all processes together.
+        left = self._share * seen.remaining + (now - sent_at) * gate.per_minute / _MINUTE_S - (self.charged - charged)
         if left < gate.level(now) or self.unit is not Unit.REQUESTS:
             gate.set_level(now, left)
 
@@ -114,10 +132,12 @@ class Allowance:
             self._renew()
 
     def _renew(self) -> None:
-        rates = [rate for rate in (self._typed, self._told) if rate is not None]
-        if not rates:
+        whole = self.whole_per_minute
+        if whole is None:
             self._gate = None
-        elif self._gate is None:
-            self._gate = Gcra(min(rates), burst_s=BURST_S)
-        elif self._gate.per_minute != min(rates):
-            self._gate.change(min(rates), burst_s=BURST_S)
+            return
+        rate = self._share * whole
+        if self._gate is None:
+            self._gate = Gcra(rate, burst_s=BURST_S)
+        elif self._gate.per_minute != rate:
+            self._gate.change(rate, burst_s=BURST_S)

@@ -21,6 +21,7 @@ import anyio
 from runner.awake import awake_s
 from runner.limiter.allowance import BURST_S, Allowance
 from runner.limiter.concurrency import Concurrency
+from runner.limiter.demand import Metered
 from runner.limiter.gcra import Gcra
 from runner.limiter.governor import Governor
 from runner.limiter.headers import Unit, limits_in
@@ -133,6 +134,7 @@ class Limiter:
         self._frozen_until = -math.inf
         self._paused_at: float | None = None
         self._paused_s = 0.0
+        self._shareless = False
         self._waiters: deque[_Waiter] = deque()
         self._in_flight = 0
         self._admitted = 0
@@ -257,6 +259,30 @@ class Limiter:
         self._look_again()
         self._wake_first()
 
+    def share(self, shares: Mapping[Unit, float]) -> None:
+        """Use these fractions of the rates from now on, of others all; where one is 0 nothing is admitted."""
+        now = self._clock()
+        self._shareless = not all(share > 0.0 for share in shares.values())
+        for allowance in (self._requests, *self._tokens):
+            share = shares.get(allowance.unit, 1.0)
+            if share > 0.0:
+                allowance.set_share(now, share)
+        self._look_again()
+        self._wake_first()
+
+    def metered(self) -> dict[Unit, Metered]:
+        """Return how each limit that has a rate stands."""
+        return {
+            one.unit: Metered(one.whole_per_minute, one.per_minute, one.charged)
+            for one in (self._requests, *self._tokens)
+            if one.whole_per_minute is not None and one.per_minute is not None
+        }
+
+    @property
+    def waits_for_rate(self) -> bool:
+        """Whether requests wait, and not for others to end or for somebody to let them go on."""
+        return bool(self._waiters) and self._paused_at is None and self._in_flight < self.slots
+
     def statistics(self) -> LimiterStatistics:
         """Return counts and limits as of now."""
         now = self._clock()
@@ -307,8 +333,8 @@ class Limiter:
 
     def _admit_or_wait(self, now: float, prompt: int, answer: int | None) -> Ticket | float:
         """Charge every limit and return the ticket, or charge none and return the seconds that are still missing."""
-        if self._paused_at is not None or self._in_flight >= self.slots:
-            return math.inf  # who ends or goes on wakes the first in the queue
+        if self._paused_at is not None or self._shareless or self._in_flight >= self.slots:
+            return math.inf  # who ends, goes on or shares wakes the first in the queue
         if self._ramp_ends_at <= now:
             self._ramp, self._ramp_ends_at = None, math.inf
             self._look_again()
@@ -348,6 +374,7 @@ class Limiter:
         """See whether anything but the slots limits what goes out; most servers have no more than that."""
         self._unlimited = not (
             self._paused_at is not None
+            or self._shareless
             or self._governor.active
             or self._ramp_ends_at < math.inf
             or any(one.per_minute is not None for one in (self._requests, *self._tokens))

@@ -10,7 +10,6 @@ import contextlib
 import os
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,9 +18,11 @@ from runner.digest import digest_of
 from runner.errors import UsageError
 from runner.pipeline.adapting import fails
 from runner.pipeline.prepare import server_name
+from runner.pipeline.usercache import user_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from runner.config import RunConfig
     from runner.pipeline.prepare import Prepared
@@ -114,11 +115,8 @@ def _missing_parameters(facts: Mapping[str, Any], parameters: Mapping[str, Any])
 def _path(config: RunConfig) -> Path | None:
     if config.model.embedded is not None:
         return None
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # nobody's home
-        return None
-    if not cache.is_absolute():
+    cache = user_cache()
+    if cache is None:
         return None
     name = digest_of([server_name(config), config.model.name, config.model.path]).hex()
-    return cache / "evalrunner" / "checks" / f"{name}.json"
+    return cache / "checks" / f"{name}.json"

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
-from runner.limiter import Limiter
+from runner.limiter import Group, Limiter
 from runner.pipeline.conclude import conclude
 from runner.pipeline.connect import connect
 from runner.pipeline.control import Control, StopKind
@@ -24,6 +24,7 @@ from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
 from runner.pipeline.session import run_session
 from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Steering, Store, Work
+from runner.pipeline.sharedlimit import SharedLimit
 from runner.pipeline.truncation import enlarging_for
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from runner.limiter import Limits
     from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.opening import OpenRun, RunOptions
-    from runner.pipeline.prepare import Prepared
     from runner.pipeline.session import SessionResult
     from runner.pipeline.summary import RunSummary
     from runner.transport import Transport
@@ -81,15 +81,15 @@ async def _send(opened: OpenRun) -> SessionResult:
         share_one_arena()
     log_path = opened.folder.root / "server.log"
     async with connect(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as transport:
-        server = _server(prepared, transport)
+        server = _server(opened, transport)
         result = await run_session(_session_plan(opened, server))
         if server.likelihood is not None and server.likelihood.form is not None:
             opened.manifest.capabilities["loglikelihood"] = asdict(server.likelihood.form)
         return result
 
 
-def _server(prepared: Prepared, transport: Transport) -> Server:
-    config, plan = prepared.config, prepared.plan
+def _server(opened: OpenRun, transport: Transport) -> Server:
+    prepared, config, plan = opened.prepared, opened.prepared.config, opened.prepared.plan
     limiter = Limiter(_limits(config, plan))
     return Server(
         name=server_name(config),
@@ -100,7 +100,17 @@ def _server(prepared: Prepared, transport: Transport) -> Server:
         retry=config.retry,
         price=prepared.price,
         likelihood=sender_for(plan.endpoint, transport, limiter),
+        shared=_shared(opened, limiter),
     )
+
+
+def _shared(opened: OpenRun, limiter: Limiter) -> SharedLimit | None:
+    """Return the session's part in limits of its key; a server of its own has none to share."""
+    prepared, model = opened.prepared, opened.prepared.config.model
+    if model.embedded is not None:
+        return None
+    group = Group(server_name(prepared.config), model.name, prepared.api_key)
+    return SharedLimit(limiter, group, opened.manifest.run_id, opened.events.write)
 
 
 def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:

@@ -137,13 +137,15 @@ class _Session:
             self._crew = None
 
     async def _beside(self, scope: anyio.CancelScope) -> None:
-        """Run what serves the others and ends with them: the journal's commits, signals and the display."""
+        """Run what serves the others and ends with them: the journal's commits, signals, the display, a share."""
         audience = self.plan.audience
         with scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.journal.serve)
                 group.start_soon(self.journal.rotate_when_old)
                 group.start_soon(self._show)
+                if self.plan.server.shared is not None:
+                    group.start_soon(self.plan.server.shared.serve)
                 group.start_soon(let_go_when_cancelled, self.control)
                 if (steering := self.plan.steering) is not None:
                     steered = LiveControl(
@@ -280,4 +282,6 @@ class _Session:
         )
         oldest_s = self.state.under_way.oldest_s(awake_s())
         elapsed_s = seen.elapsed_s - limits.paused_s
-        return replace(seen, elapsed_s=elapsed_s, paused=limits.paused, oldest_s=oldest_s)
+        shared = self.plan.server.shared
+        others = shared.others if shared is not None else seen.shared_with
+        return replace(seen, elapsed_s=elapsed_s, paused=limits.paused, oldest_s=oldest_s, shared_with=others)

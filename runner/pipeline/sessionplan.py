@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runner.pipeline.packing import PackLimits
     from runner.pipeline.rows import Price
     from runner.pipeline.sealing import Sealing
+    from runner.pipeline.sharedlimit import SharedLimit
     from runner.pipeline.truncation import Enlarging
     from runner.progress import Display
     from runner.records import Request, SkippedRow
@@ -45,7 +46,8 @@ class Work:
 class Server:
     """Who is asked, and on what terms; `name` stands in the column `server`.
 
-    `slots` requests may be under way at once. `likelihood` is set where samples go out in a form that is learnt first.
+    `slots` requests may be under way at once. `likelihood` is set where samples go out in a form that is learnt first,
+    `shared` where other processes may use the same key.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Server:
     retry: RetryPolicy
     price: Price | None
     likelihood: LikelihoodSender | None = None
+    shared: SharedLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.limiter import Limiter, Limits, Verdict
+from runner.limiter import Limiter, Limits, Unit, Verdict
 from runner.limiter.allowance import BURST_S
+from runner.limiter.demand import Metered
 from runner.limiter.limiter import RAMP_PER_S, RAMP_S, pause
 from runner.records import Usage
 
@@ -562,3 +563,78 @@ async def crowd(limits: Limits, asked: list[Ask], freezes: dict[int, float]) -> 
             for end, until in enumerate(bench.times):
                 for start, since in enumerate(bench.times[: end + 1]):
                     assert end - start + 1 <= max(1.0, BURST_S * rate) + rate * (until - since) + 1e-3
+
+
+def test_a_share_is_that_part_of_the_rate_and_of_its_burst() -> None:
+    time = FakeTime()
+    limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=60 * 10 / BURST_S), time.clock)
+    limiter.share({Unit.REQUESTS: 0.5})
+    assert limiter.statistics().requests_per_minute == 30 * 10 / BURST_S
+    assert admitted_at_once(limiter) == 5
+    time.now += BURST_S
+    assert admitted_at_once(limiter) == 5
+
+
+def test_a_share_that_grows_gives_nothing_back_and_one_that_shrinks_keeps_what_fits() -> None:
+    time = FakeTime()
+    limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=60 * 10 / BURST_S), time.clock)
+    limiter.share({Unit.REQUESTS: 0.5})
+    assert admitted_at_once(limiter) == 5
+    limiter.share({Unit.REQUESTS: 1.0})
+    assert admitted_at_once(limiter) == 0
+    time.now += BURST_S
+    limiter.share({Unit.REQUESTS: 0.2})
+    assert admitted_at_once(limiter) == 2
+
+
+def test_what_the_server_tells_is_shared_too() -> None:
+    limiter = Limiter(Limits(max_in_flight=MANY), FakeTime().clock)
+    limiter.share({Unit.REQUESTS: 0.25})
+    assert limiter.metered() == {}
+    ticket = limiter.try_admit(0)
+    assert ticket is not None
+    limiter.done(ticket, Verdict.ANSWERED, headers={"x-ratelimit-limit-requests": "6000"})
+    assert limiter.statistics().requests_per_minute == 1_500
+    assert limiter.metered() == {Unit.REQUESTS: Metered(6_000.0, 1_500.0, 0.0)}
+
+
+def test_of_what_the_server_says_is_left_a_share_counts() -> None:
+    limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=60 * 40 / BURST_S), FakeTime().clock)
+    limiter.share({Unit.REQUESTS: 0.5})
+    ticket = limiter.try_admit(0)
+    assert ticket is not None
+    headers = {"x-ratelimit-limit-requests": str(60 * 40 / BURST_S), "x-ratelimit-remaining-requests": "12"}
+    limiter.done(ticket, Verdict.ANSWERED, headers=headers)
+    assert admitted_at_once(limiter) == 6
+
+
+@pytest.mark.asyncio
+async def test_without_a_share_nothing_goes_and_a_share_wakes_who_waits() -> None:
+    async with open_bench(Limits(requests_per_minute=60 * 10 / BURST_S)) as bench:
+        bench.limiter.share({Unit.REQUESTS: 0.0})
+        await bench.ask(1)
+        await bench.time.advance(100.0)
+        assert bench.names == []
+        bench.limiter.share({Unit.REQUESTS: 0.1})
+        await bench.time.advance(0.0)
+        assert bench.names == [1]
+        bench.limiter.share({})
+        assert bench.limiter.statistics().requests_per_minute == 60 * 10 / BURST_S
+
+
+@pytest.mark.asyncio
+async def test_who_waits_for_a_slot_or_a_pause_does_not_wait_for_the_rate() -> None:
+    async with open_bench(Limits(max_in_flight=1, requests_per_minute=60.0)) as bench:
+        await bench.ask(1)
+        await bench.ask(2)
+        assert bench.names == [1]
+        assert not bench.limiter.waits_for_rate
+        bench.answer(1, None)
+        await settle_down()
+        assert bench.limiter.waits_for_rate
+        bench.limiter.pause()
+        assert not bench.limiter.waits_for_rate
+
+
+def admitted_at_once(limiter: Limiter) -> int:
+    return sum(1 for _ in iter(lambda: limiter.try_admit(0), None))
