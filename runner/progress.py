@@ -25,7 +25,10 @@ DRAW_EVERY_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A session's counters at one moment. `done` and `total` count cases; earlier sessions' work is in `done`."""
+    """A session's counters at one moment. `done` and `total` count cases; earlier sessions' work is in `done`.
+
+    `out` names those of the `servers` to which nothing is sent, since they did not answer.
+    """
 
     done: int
     total: int
@@ -40,6 +43,8 @@ class Snapshot:
     cost_usd: float | None
     elapsed_s: float
     frozen_for_s: float = 0.0
+    servers: int = 1
+    out: tuple[str, ...] = ()
 
     @property
     def per_second(self) -> float:
@@ -176,6 +181,9 @@ def details(snapshot: Snapshot) -> str:
         parts.append(f"waiting {snapshot.waiting}")
     if snapshot.frozen_for_s > 0:
         parts.append(f"server asks to wait {duration(snapshot.frozen_for_s)}")
+    if snapshot.out:
+        count = f"{len(snapshot.out)} of {snapshot.servers} servers" if snapshot.servers > 1 else "server"
+        parts.append(f"{count} out: {', '.join(snapshot.out)}")
     if snapshot.failed:
         parts.append(f"failed {snapshot.failed}")
     parts.append("cost unknown" if snapshot.cost_usd is None else f"${snapshot.cost_usd:,.4f}")

@@ -196,7 +196,7 @@ class Failure:
 
 @value
 class Attempt:
-    """One HTTP attempt that did not end its request; `number` counts from 1. Times as in `Response`."""
+    """One HTTP attempt; `number` counts from 1, `server` is whom it went to. Times as in `Response`."""
 
     request_key: bytes
     number: int
@@ -207,6 +207,7 @@ class Attempt:
     error_kind: str | None
     retry_after_s: float | None
     request_id: str | None
+    server: str = ""
 
 
 @value

@@ -231,6 +231,11 @@ def _carry_out(
 async def _open_api(config: RunConfig) -> AsyncIterator[ContentApi]:
     if config.model.embedded is not None:
         raise UsageError("model.embedded: an embedded model has no knowledge bases", hint="name a server: base_url")
+    if isinstance(config.model.base_url, list) and len(config.model.base_url) > 1:
+        raise UsageError(
+            "model.base_url: each server of a pool has knowledge bases of its own",
+            hint="name one of them: --set model.base_url=URL",
+        )
     if config.model.adapter != "openai":
         raise NotAvailableError(
             "documents through an adapter file: not available yet",

@@ -52,10 +52,10 @@ class Dataset(_Section):
 
 
 class Server(_Section):
-    """One replica of a pool."""
+    """One server of a pool."""
 
-    url: str = Field(description="Base URL of the replica.")
-    weight: float = Field(default=1.0, gt=0, description="Share of the requests, relative to the other replicas.")
+    url: str = Field(description="Base URL of the server.")
+    weight: float = Field(default=1.0, gt=0, description="Its share of the requests, relative to the other servers.")
 
 
 class Price(_Section):

@@ -2,22 +2,18 @@
 
 Limits are of three kinds, and a request goes when all of them let it: rates that the config or the server's headers
 state (`allowance`), a rate that is read off refusals (`governor`), and how many may be under way (`concurrency`). What
-is charged is charged for all limits or for none, in the order in which requests came. Everything decided is decided in
-`_admit_or_wait`, which is synchronous and knows no task; the async part only keeps the queue and sleeps.
+is charged is charged for all limits or for none. Nothing here waits: `pool` keeps the queue, and asks again.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING
-
-import anyio
 
 from runner.limiter.allowance import BURST_S, Allowance
 from runner.limiter.concurrency import Concurrency
@@ -37,7 +33,6 @@ RAMP_PER_S = 50
 RAMP_S = 2.0
 
 Clock = Callable[[], float]
-Pause = Callable[[anyio.Event, float], Awaitable[None]]
 
 _NO_USAGE = Usage()
 _NO_HEADERS: dict[str, str] = {}
@@ -66,18 +61,16 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class LimiterStatistics:
-    """What the limiter did so far: requests admitted and waiting, seconds of freeze left, seconds waited in all.
+    """What the limiter did so far: requests admitted and under way, seconds of freeze left.
 
-    `waited_s` sums over admitted requests. Limits are those in force, null where there is none: rates per minute as
-    the config or the server state them, `measured_per_minute` as refusals show it.
+    Limits are those in force, null where there is none: rates per minute as the config or the server state them,
+    `measured_per_minute` as refusals show it.
     """
 
     admitted: int
-    waiting: int
     in_flight: int
     max_in_flight: int
     frozen_for_s: float
-    waited_s: float
     requests_per_minute: float | None
     tokens_per_minute: float | None
     input_tokens_per_minute: float | None
@@ -85,21 +78,14 @@ class LimiterStatistics:
     measured_per_minute: float | None
 
 
-async def pause(wake: anyio.Event, timeout_s: float) -> None:
-    """Sleep until `wake` is set, `timeout_s` seconds at most (infinite: until it is set)."""
-    with anyio.move_on_after(timeout_s):
-        await wake.wait()
-
-
 class Limiter:
-    """Admits requests to one server in the order they came, and hears how each of them ended.
+    """Admits requests to one server, and hears how each of them ended. `clock` gives monotonic seconds.
 
-    `clock` gives monotonic seconds, `pause` sleeps on that clock. Not for use from several threads or event loops.
+    `in_flight` is how many are under way.
     """
 
-    def __init__(self, limits: Limits, clock: Clock = time.monotonic, *, pause: Pause = pause) -> None:
+    def __init__(self, limits: Limits, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._pause = pause
         self._requests = Allowance(Unit.REQUESTS, limits.requests_per_minute)
         self._tokens = (
             Allowance(Unit.TOKENS, limits.tokens_per_minute),
@@ -121,40 +107,33 @@ class Limiter:
         self._ramp_ends_at = math.inf
         self._frozen_until = -math.inf
         self._paused = False
-        self._waiters: deque[_Waiter] = deque()
-        self._in_flight = 0
+        self.in_flight = 0
         self._admitted = 0
-        self._waited_s = 0.0
 
     @property
     def slots(self) -> int:
         """How many requests may be under way at once, as of now."""
         return self._most if self._concurrency is None else self._concurrency.limit
 
-    def try_admit(self, prompt: int, answer: int | None = 0) -> Ticket | None:
-        """Admit one request if that needs no waiting, as `admit` does; null where it does."""
-        if self._waiters:
-            return None
-        ticket = self._admit_or_wait(self._clock(), prompt, answer)
-        return ticket if isinstance(ticket, Ticket) else None
-
-    async def admit(self, prompt: int, answer: int | None = 0) -> Ticket:
-        """Return when one request may be sent; it is charged then, not before.
+    def ask(self, prompt: int, answer: int | None = 0) -> Ticket | float:
+        """Admit one request and charge every limit for it; or charge none and return the seconds to wait.
 
         `prompt` estimates its prompt in tokens, `answer` is the most that it lets the server answer, null where it sets
-        no bound. Being cancelled charges nothing and costs the others nothing. What is admitted ends with `done`.
+        no bound. An infinite wait ends with `done`, `unpause` or `change`. What is admitted ends with `done`.
         """
-        return self.try_admit(prompt, answer) or await self._queue(prompt, answer)
+        if self._paused or self.in_flight >= self.slots:
+            return math.inf
+        return self._admit_or_wait(self._clock(), prompt, answer)
 
-    async def admit_next(self, prompt: int) -> None:
-        """Return when another request may go out in the place of one that was admitted and has not ended."""
-        self._in_flight -= 1
-        self._wake_first()
-        try:
-            await self.admit(prompt)
-        except BaseException:
-            self._in_flight += 1
-            raise
+    def ask_next(self, prompt: int) -> Ticket | float:
+        """Admit another request in the place of one that was admitted and has not ended; else as `ask`.
+
+        It has its slot, whatever their number is by now: those that wait in theirs would wait for each other.
+        """
+        said = math.inf if self._paused else self._admit_or_wait(self._clock(), prompt, 0)
+        if isinstance(said, Ticket):
+            self.in_flight -= 1
+        return said
 
     def done(
         self,
@@ -165,8 +144,8 @@ class Limiter:
     ) -> None:
         """Hear how an admitted request ended: its slot is free, its charge is put right, and limits are learnt."""
         now = self._clock()
-        full = self._in_flight >= self.slots
-        self._in_flight -= 1
+        full = self.in_flight >= self.slots
+        self.in_flight -= 1
         if verdict is Verdict.REFUSED:
             self._refused(now, ticket)
         elif verdict is Verdict.ANSWERED:
@@ -179,8 +158,6 @@ class Limiter:
             self._concurrency.answered(now, ticket.sent_at, usage.completion_tokens or 1, full=full)
         elif verdict is Verdict.OVERLOADED:
             self._concurrency.overloaded(now, ticket.sent_at)
-        if self._waiters:
-            self._waiters[0].wake.set()
 
     def freeze(self, until: float) -> None:
         """Admit nothing before `until` (a time of `clock`, finite; the caller caps it). Never shortens a freeze.
@@ -201,7 +178,6 @@ class Limiter:
     def unpause(self) -> None:
         """Go on after `pause`."""
         self._paused = False
-        self._wake_first()
 
     def change(self, limits: Limits) -> None:
         """Let other limits hold from now on."""
@@ -213,7 +189,6 @@ class Limiter:
             self._concurrency = self._concurrency or Concurrency(self._clock())
         else:
             self._concurrency, self._most = None, limits.max_in_flight
-        self._wake_first()
 
     def statistics(self) -> LimiterStatistics:
         """Return counts and limits as of now."""
@@ -221,11 +196,9 @@ class Limiter:
         measured = self._governor.measured
         return LimiterStatistics(
             admitted=self._admitted,
-            waiting=len(self._waiters),
-            in_flight=self._in_flight,
+            in_flight=self.in_flight,
             max_in_flight=self.slots,
             frozen_for_s=max(0.0, self._frozen_until - self._clock()),
-            waited_s=self._waited_s,
             requests_per_minute=self._requests.per_minute,
             tokens_per_minute=tokens,
             input_tokens_per_minute=input_tokens,
@@ -235,35 +208,7 @@ class Limiter:
 
     # ------------------------------------------------------------------ admission
 
-    async def _queue(self, prompt: int, answer: int | None) -> Ticket:
-        waiter = _Waiter(anyio.Event())
-        self._waiters.append(waiter)
-        arrived = self._clock()
-        try:
-            while not isinstance(turn := self._turn(waiter, prompt, answer), Ticket):
-                waiter.wake = anyio.Event()
-                await self._pause(waiter.wake, turn)
-            self._waited_s += self._clock() - arrived
-            return turn
-        finally:
-            self._leave(waiter)
-
-    def _turn(self, waiter: _Waiter, prompt: int, answer: int | None) -> Ticket | float:
-        # Only the first in the queue looks at the clock; the others sleep until the one before them leaves.
-        return self._admit_or_wait(self._clock(), prompt, answer) if self._waiters[0] is waiter else math.inf
-
-    def _leave(self, waiter: _Waiter) -> None:
-        self._waiters.remove(waiter)
-        self._wake_first()
-
-    def _wake_first(self) -> None:
-        if self._waiters:
-            self._waiters[0].wake.set()
-
     def _admit_or_wait(self, now: float, prompt: int, answer: int | None) -> Ticket | float:
-        """Charge every limit and return the ticket, or charge none and return the seconds that are still missing."""
-        if self._paused or self._in_flight >= self.slots:
-            return math.inf  # who ends or goes on wakes the first in the queue
         if self._ramp_ends_at <= now:
             self._ramp, self._ramp_ends_at = None, math.inf
         if self._frozen_until > now:
@@ -282,7 +227,7 @@ class Limiter:
         self._requests.take(now, 1)
         for allowance, cost in zip(self._tokens, costs, strict=True):
             allowance.take(now, cost)
-        self._in_flight += 1
+        self.in_flight += 1
         self._admitted += 1
         charged = (self._requests.charged, *(one.charged for one in self._tokens))
         return Ticket(now, self._governor.sent(now), prompt, prompt_tokens, answer_tokens, charged)
@@ -337,13 +282,6 @@ class Limiter:
             allowance.hear(now, seen, sent_at=ticket.sent_at, charged=ticket.charged[place])
         if self._requests.told is not None:
             self._governor.end_ramp()
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    """One queued request; `wake` is replaced before each sleep, since an event is set only once."""
-
-    wake: anyio.Event
 
 
 _PLACES = {Unit.REQUESTS: 0, Unit.TOKENS: 1, Unit.INPUT_TOKENS: 2, Unit.OUTPUT_TOKENS: 3}

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from runner.pipeline.outage import Standing
 from runner.retry import History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runner.limiter import Ticket
+    from runner.limiter import Replica, Turn
     from runner.pipeline.splitting import Family
     from runner.records import Request
 
+_STANDING = Standing()
 # The journal copies a body while it saves it, so that all that is under way takes twice as much at most.
 _MOST_BYTES = 256 << 20
 
@@ -30,7 +32,8 @@ class Pending:
     Times are monotonic: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history` what it
     has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
     of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
-    without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt under way.
+    without. `counted_bytes` is what the backlog counts for it, `turn` the pool's word for the attempt under way, `last`
+    the server that failed at it last, `failed_at` when one first did, `standing` how the servers stood then.
     """
 
     request: Request
@@ -44,7 +47,10 @@ class Pending:
     family: Family | None = None
     whole: Request | None = None
     counted_bytes: int = 0
-    ticket: Ticket | None = None
+    turn: Turn | None = None
+    last: Replica | None = None
+    failed_at: float = 0.0
+    standing: Standing = _STANDING
 
     def so_far(self) -> History:
         """Return what it has been through up to now."""

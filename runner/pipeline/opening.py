@@ -21,6 +21,7 @@ from runner.folder.commits import read_commits
 from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
+from runner.limiter import BreakerPolicy
 from runner.pipeline.adapters import kept_adapter, kept_endpoint
 from runner.pipeline.adapting import adapting_for, note_lessons
 from runner.pipeline.checked import doubts_of, recent_check
@@ -59,7 +60,7 @@ class RunOptions:
     """How a run is carried out, beyond its config.
 
     `say` gets lines for the person watching; `reuse_input` takes what the folder holds again, as `resume` does:
-    a spooled standard input, and the adapter as it was used.
+    a spooled standard input, and the adapter as it was used. `breaker` says when a server counts as out.
     """
 
     where: Where = field(default_factory=Where)
@@ -69,6 +70,7 @@ class RunOptions:
     catch_signals: bool = False
     reuse_input: bool = False
     warnings: tuple[str, ...] = ()
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,6 @@ class Recorder:
     """Writes to the journal for a session, and counts; a journal that refuses stops the run."""
 
     session: int
-    server: str
     journal: JournalWriter
     state: SessionState
 
@@ -44,7 +43,7 @@ class Recorder:
             last_attempt=attempt,
         )
         kind = FrameType.FAILURE if error else FrameType.ANSWER
-        parts = encode_record(record, self.session, self.server)
+        parts = encode_record(record, self.session, attempt.server)
         try:
             await self.journal.store(pending.request.key, kind, *parts)
         except StorageError as trouble:
@@ -58,7 +57,7 @@ class Recorder:
     def note(self, attempt: Attempt) -> None:
         """Put down an attempt after which its row goes on, or stays unsent."""
         try:
-            payload = encode_attempt(attempt, self.session, self.server)
+            payload = encode_attempt(attempt, self.session, attempt.server)
             self.journal.note_attempt(attempt.request_key, payload)
         except StorageError as error:
             self.state.control.stop(StopKind.STORAGE, error)

@@ -82,7 +82,7 @@ class _Session:
             store.sealing.folder, store.run_id, store.manifest_digest, store.next_segment, self._to_seal
         )
         self.journal.slots = server.slots
-        self.recorder = Recorder(store.session, server.name, self.journal, state)
+        self.recorder = Recorder(store.session, self.journal, state)
         self.learning = self.families = None
         if plan.knowledge.adapting is not None:
             self.learning = Learning(
@@ -220,8 +220,8 @@ class _Session:
         limiter, pending = self.plan.server.limiter, None
         try:
             pending = self.dispatch.make_ready(rows.receive_nowait())
-            if (ticket := limiter.try_admit(*expected(pending.request))) is not None:
-                pending.ticket = ticket
+            if (turn := limiter.try_admit(*expected(pending.request), last=pending.last)) is not None:
+                pending.turn = turn
                 return pending
         except anyio.WouldBlock:
             pass
@@ -230,7 +230,7 @@ class _Session:
         admitted: Pending | None = None
         with self.control.waiting(), contextlib.suppress(anyio.EndOfStream):
             pending = pending or self.dispatch.make_ready(await rows.receive())
-            pending.ticket = await limiter.admit(*expected(pending.request))
+            pending.turn = await limiter.admit(*expected(pending.request), last=pending.last)
             admitted = pending
         return admitted
 
@@ -255,8 +255,6 @@ class _Session:
     async def _show(self) -> None:
         display, limiter = self.plan.audience.display, self.plan.server.limiter
         while True:
-            frozen_for_s = limiter.statistics().frozen_for_s
-            display.show(
-                snapshot_of(self.counters, self.plan.work, waiting=self.backlog.waiting, frozen_for_s=frozen_for_s)
-            )
+            waiting, servers = self.backlog.waiting, limiter.statistics()
+            display.show(snapshot_of(self.counters, self.plan.work, waiting=waiting, servers=servers))
             await anyio.sleep(display.every_s)
