@@ -246,7 +246,7 @@ class RunConfig(_Section):
     dataset: Dataset = Field(description="Which rows are evaluated.")
     model: Model = Field(description="Which model is asked; or the path of a file that says so.")
     request: Request = Field(default=Request(), description="What is asked for each sample.")
-    limits: Limits = Field(default=Limits(), description="What the server permits.")
+    limits: Limits = Field(default=Limits(), description="What the server permits; of a pool, each by itself.")
     retry: RetryPolicy = Field(default=RetryPolicy(), description="How failures are sent again.")
     budget: Budget = Field(default=Budget(), description="Where the run stops by itself.")
     scorers: list[Scorer] = Field(default=[], description="Scores computed for each answer.")

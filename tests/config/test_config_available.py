@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     [
         ({"request.on_truncated": "retry"}, "request.on_truncated", "asking again after a truncated answer"),
         ({"request.max_tokens_cap": 4}, "request.max_tokens_cap", "asking again after a truncated answer"),
-        (
-            {"model.base_url": [{"url": "http://a"}, {"url": "http://b"}]},
-            "model.base_url",
-            "a pool of more than one server",
-        ),
         ({"limits.input_tokens_per_minute": 1}, "limits.input_tokens_per_minute", "a limit for prompt tokens alone"),
         ({"limits.output_tokens_per_minute": 1}, "limits.output_tokens_per_minute", "a limit for answer tokens alone"),
         ({"budget.max_cost_usd": 1}, "budget.max_cost_usd", "a cost budget"),
@@ -46,6 +41,7 @@ def test_what_does_not_exist_yet_is_named(
     [
         {},
         {"request.repeats": 5},
+        {"model.base_url": [{"url": "http://a"}, {"url": "http://b", "weight": 2}]},
         {"request.stream": True},
         {"request.on_unsupported": "fail"},
         {"request.endpoint": "completions", "request.prompt": "{{ question }}"},

@@ -23,9 +23,7 @@ from runner.pipeline.outage import Row, Standing, gone_error, health_of, note_fa
 from tests.support.fake_time import FakeTime
 
 if TYPE_CHECKING:
-    from runner.errors import (
-        RequestError,
-    )
+    from runner.errors import RequestError
 
 KEY = bytes(16)
 REFUSED = ConnectError("cannot connect")
