@@ -100,7 +100,7 @@ def _urls(values: Any) -> Iterator[Finding]:
         if wrong := _wrong_with_url(url):
             yield Finding(path, *wrong)
         elif url.rstrip("/") in seen:
-            yield Finding(path, "the same server stands twice", "a larger weight gives a server more of the requests")
+            yield Finding(path, "the same server stands twice", "weight gives a server more of the requests")
         seen.add(url.rstrip("/"))
 
 

@@ -200,6 +200,8 @@ class Pool:
             self._hear_from(replica)
         elif turn.probe:
             replica.breaker.lose(turn.probe)
+        if verdict is Verdict.OVERLOADED and replica.out:
+            verdict = Verdict.FAILED  # what a server does that is out says nothing of how much it serves at once
         replica.limiter.done(turn.ticket, verdict, usage, headers)
         if self._waiters:
             self._waiters[0].wake.set()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runner.pipeline.backlog import Pending
     from runner.pipeline.families import Families
     from runner.pipeline.learning import Learning
+    from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.recording import Recorder
     from runner.pipeline.sessionplan import SessionPlan
     from runner.pipeline.state import SessionState
@@ -62,7 +63,7 @@ class Dispatch:
 
     async def attempt(self, pending: Pending) -> None:
         """Send an admitted row once and act on what came of it."""
-        counters, request = self.state.counters, pending.request
+        server, counters, request = self.plan.server, self.state.counters, pending.request
         turn, pending.turn = pending.turn, None
         if turn is None:
             raise ValueError("a row is sent that was not admitted")
@@ -76,7 +77,11 @@ class Dispatch:
         counters.in_flight += 1
         counters.attempts += 1
         try:
-            outcome = await self._send(pending, turn)
+            if server.likelihood is None:
+                transport = server.transports[turn.replica.number]
+                outcome = await send(transport, server.endpoint, request, answered_before=counters.answered > 0)
+            else:
+                outcome = await self._send_in_form(server.likelihood, pending, turn)
         except anyio.get_cancelled_exc_class():
             cut = Outcome(None, CancelledError("the run was interrupted while the request was under way"))
             self.recorder.note(attempt_of(request, sent, cut, time.monotonic() - begun))
@@ -115,14 +120,10 @@ class Dispatch:
             name = "server out" if server.out else "server back"
             self.plan.audience.on_event(name, {"server": server.name, "error": error.message})
 
-    async def _send(self, pending: Pending, turn: Turn) -> Outcome:
-        server, answered = self.plan.server, self.state.counters.answered > 0
-        if server.likelihood is None:
-            transport = server.transports[turn.replica.number]
-            return await send(transport, server.endpoint, pending.request, answered_before=answered)
-        visit = Visit(turn, pending.attempts)
+    async def _send_in_form(self, likelihood: LikelihoodSender, pending: Pending, turn: Turn) -> Outcome:
+        visit, answered = Visit(turn, pending.attempts), self.state.counters.answered > 0
         try:
-            return await server.likelihood.send(pending.request, visit, answered_before=answered)
+            return await likelihood.send(pending.request, visit, answered_before=answered)
         finally:
             for attempt in visit.earlier:
                 self.recorder.note(attempt)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # Unless the config says how many: a full pack's answer takes tens of megabytes, more than once on its way to the disk.
 _INPUTS_IN_FLIGHT = 2048
 _PACKS_IN_FLIGHT, _MOST_PACKS_IN_FLIGHT = 4, 64
+# An embedded server lives as long as the run: one that is gone does not come back.
+_EMBEDDED_GIVE_UP_S = 5.0
 
 
 def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> RunSummary:
@@ -94,7 +96,10 @@ def _server(opened: OpenRun, connections: Sequence[Connection]) -> Server:
         Replica(number, one.name, Limiter(own), one.weight)
         for number, (one, own) in enumerate(zip(connections, limits, strict=True))
     ]
-    pool = Pool(replicas, opened.options.breaker)
+    breaker = opened.options.breaker
+    if config.model.embedded is not None:
+        breaker = replace(breaker, give_up_s=min(breaker.give_up_s, _EMBEDDED_GIVE_UP_S))
+    pool = Pool(replicas, breaker)
     return Server(
         endpoint=plan.endpoint,
         transports=transports,

@@ -245,6 +245,21 @@ async def test_ten_minutes_of_503_get_two_requests_a_minute_at_most() -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_outage_does_not_teach_how_much_a_server_serves_at_once() -> None:
+    async with open_bench(Limits()) as bench:
+        (replica,) = bench.pool.replicas
+        before = replica.limiter.slots
+        bench.shut(0)
+        for _ in range(20):
+            await bench.ask()
+            await bench.time.advance(POLICY.most_open_s)
+            bench.pool.fail(bench.turns[-1], Health.DOWN, KEY)
+            bench.pool.done(bench.turns[-1], Verdict.OVERLOADED)
+        assert len(bench.turns) == 20
+        assert replica.limiter.slots == before
+
+
+@pytest.mark.asyncio
 async def test_all_are_out_only_when_each_is() -> None:
     async with open_bench(slots(8), slots(8)) as bench:
         bench.shut(0)
