@@ -12,6 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 # Opening for a fraction of the time drawn at random: many runs on one server do not come back at the same instant.
 _JITTER = 0.2
@@ -80,7 +84,7 @@ class Breaker:
         self._doublings = 0
         self._probe = self._probes = 0
         self._failures = 0
-        self._rows: set[bytes] = set()
+        self._rows: set[Hashable] = set()
         self._openings = 0
 
     def wait_s(self, now: float) -> float:
@@ -90,9 +94,7 @@ class Breaker:
         return math.inf if self._probe else max(0.0, self._retry_at - now)
 
     def admit(self) -> int:
-        """Note that a request goes out; return its number as a probe, 0 where it is none."""
-        if self.opened_at is None:
-            return 0
+        """Note that a request goes out, while this is not closed; return its number as a probe."""
         self._probes += 1
         self._probe = self._probes
         return self._probe
@@ -106,7 +108,7 @@ class Breaker:
         if self.opened_at is not None:
             self.opened_at, self._probe, self._doublings = None, 0, 0
 
-    def fail(self, now: float, probe: int, row: bytes | None, policy: BreakerPolicy, *, random: float) -> None:
+    def fail(self, now: float, probe: int, row: Hashable | None, policy: BreakerPolicy, *, random: float) -> None:
         """Note that the server failed; `row` is null where no row can be to blame, `random` lies in [0, 1).
 
         What fails while the breaker is open and is not the probe went out before, and tells nothing new.

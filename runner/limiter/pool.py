@@ -24,7 +24,7 @@ from runner.limiter.limiter import Ticket, Verdict
 from runner.records import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from runner.limiter.breaker import BreakerStatistics
     from runner.limiter.limiter import Limiter, LimiterStatistics
@@ -149,8 +149,8 @@ class Pool:
         """Admit one request if that needs no waiting, as `admit` does; null where it does."""
         if self._waiters:
             return None
-        turn = self._choose(prompt, answer, last)
-        return turn if isinstance(turn, Turn) else None
+        said = self._ask(self._only, prompt, answer) if self._only else self._choose(prompt, answer, last)
+        return said if isinstance(said, Turn) else None
 
     async def admit(self, prompt: int, answer: int | None = 0, *, last: Replica | None = None) -> Turn:
         """Return when one request may be sent, and where; it is charged then, not before.
@@ -197,7 +197,8 @@ class Pool:
         """Hear how an admitted request ended. Before one that failed, `fail` hears what that says of the server."""
         replica = turn.replica
         if verdict is Verdict.ANSWERED:
-            self._hear_from(replica)
+            replica.refused, self._reached = False, True
+            replica.breaker.succeed(self._clock())
         elif turn.probe:
             replica.breaker.lose(turn.probe)
         if verdict is Verdict.OVERLOADED and replica.out:
@@ -206,13 +207,13 @@ class Pool:
         if self._waiters:
             self._waiters[0].wake.set()
 
-    def fail(self, turn: Turn, health: Health, row: bytes, *, reached: bool = True) -> None:
-        """Hear what a failed attempt of the row with this key says of its server; `reached`: a connection was made."""
+    def fail(self, turn: Turn, health: Health, row: Hashable, *, reached: bool = True) -> None:
+        """Hear what a failed attempt of this row says of its server; `reached`: a connection was made."""
         replica = turn.replica
         replica.refused = not reached
         self._reached = self._reached or reached
         if health is Health.SOUND:
-            self._hear_from(replica)
+            replica.breaker.succeed(self._clock())
         elif health is not Health.UNKNOWN:
             blamed = row if health is Health.BROKEN else None
             chance = random.random()  # noqa: S311 - no secret hangs on a wait
@@ -303,14 +304,13 @@ class Pool:
 
     def _ask(self, replica: Replica, prompt: int, answer: int | None) -> Turn | float:
         breaker = replica.breaker
-        if breaker.opened_at is not None and (wait_s := breaker.wait_s(self._clock())) > 0.0:
+        if breaker.opened_at is None:
+            said = replica.limiter.ask(prompt, answer)
+            return Turn(replica, said, 0) if isinstance(said, Ticket) else said
+        if (wait_s := breaker.wait_s(self._clock())) > 0.0:
             return wait_s
         said = replica.limiter.ask(prompt, answer)
         return Turn(replica, said, breaker.admit()) if isinstance(said, Ticket) else said
-
-    def _hear_from(self, replica: Replica) -> None:
-        replica.refused, self._reached = False, True
-        replica.breaker.succeed(self._clock())
 
     def _wake_first(self) -> None:
         if self._waiters:

@@ -67,6 +67,8 @@ class Pending:
             queued_before_s=self.queued_before_s,
             queued_s=self.queued_s,
             family=self.family,
+            last=self.last,
+            failed_at=self.failed_at,
         )
 
 

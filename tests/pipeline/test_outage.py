@@ -67,7 +67,7 @@ class Bench:
         replica = self.pool.replicas[number]
         ticket = replica.limiter.ask(1)
         assert not isinstance(ticket, float)
-        return Turn(replica, ticket, replica.breaker.admit())
+        return Turn(replica, ticket, replica.breaker.admit() if replica.out else 0)
 
     def fail(self, error: RequestError, number: int = 0, *, failed_at: float = 0.0, key: bytes = KEY) -> Standing:
         return note_failure(self.pool, self.turn(number), error, Row(key, failed_at))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from runner.errors import RunFolderError
 from runner.simulate import FaultDetails, FaultRules, Latency
 from runner.simulate.dialects import Unsupported
 from runner.simulate.latency import Fixed
@@ -180,3 +181,41 @@ def test_what_one_server_refuses_is_learnt_for_all(tmp_path: Path) -> None:
         refusals = [row for row in table(summary.run_dir, "attempts") if row["error_kind"] == "unsupported"]
         assert 1 <= len(refusals) <= 2
         assert {row["server"] for row in by_sample(summary.run_dir).values()} == set(servers.urls)
+
+
+def test_packs_go_around_a_server_that_dies(tmp_path: Path) -> None:
+    with fleet(PACED, PACED) as servers:
+        stopped: list[int] = []
+
+        def look(snapshot: Snapshot) -> None:
+            if not stopped and snapshot.done >= 100:
+                servers.stop(0)
+                stopped.append(snapshot.done)
+
+        config = config_of(servers, tmp_path, 1200)
+        timeouts = config["request"]["timeout_s"]
+        config["request"] = {
+            "endpoint": "embeddings",
+            "input": "{{ question }}",
+            "batch_size": 4,
+            "timeout_s": timeouts,
+        }
+        summary = run_pool(config, tmp_path / "run", look=look)
+        assert (summary.exit_code, summary.ok, summary.failed) == (0, 1200, 0)
+        assert stopped
+        rows = by_sample(summary.run_dir).values()
+        assert {row["server"] for row in rows} == set(servers.urls)
+        assert all(row["embedding"] for row in rows)
+
+
+def test_the_set_of_servers_is_the_runs_identity_and_their_weights_are_not(tmp_path: Path) -> None:
+    with fleet(QUICK, QUICK) as servers:
+        config = config_of(servers, tmp_path, 10)
+        assert run_pool(config, tmp_path / "run").ok == 10
+        config["model"]["base_url"] = [{"url": servers.urls[1], "weight": 5}, {"url": servers.urls[0]}]
+        before = servers.requests(0) + servers.requests(1)
+        assert run_pool(config, tmp_path / "run").ok == 10
+        assert servers.requests(0) + servers.requests(1) == before
+        del config["model"]["base_url"][0]
+        with pytest.raises(RunFolderError, match="base_url"):
+            run_pool(config, tmp_path / "run")
