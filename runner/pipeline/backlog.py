@@ -33,7 +33,8 @@ class Pending:
     has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
     of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
     without. `counted_bytes` is what the backlog counts for it, `turn` the pool's word for the attempt under way, `last`
-    the server that failed at it last, `failed_at` when one first did, `standing` how the servers stood then.
+    the server that failed at it last, `standing` how the servers stood then, `failed_at` when it first failed at one
+    that was not out.
     """
 
     request: Request

@@ -115,7 +115,9 @@ class Dispatch:
         server, was_out = turn.replica, turn.replica.out
         row = Row(pending.family or pending.request.key, pending.failed_at)
         pending.standing = note_failure(self.plan.server.limiter, turn, error, row)
-        pending.last, pending.failed_at = server, pending.failed_at or time.monotonic()
+        pending.last = server
+        if not pending.failed_at and not pending.standing.excused:
+            pending.failed_at = time.monotonic()
         if server.out is not was_out:
             name = "server out" if server.out else "server back"
             self.plan.audience.on_event(name, {"server": server.name, "error": error.message})

@@ -1,8 +1,9 @@
 """Owns what a failed attempt says of the server it went to, and what the state of the servers means for its row.
 
 A row is not to blame for a server that is out: what opened its breaker, or met it open, uses none of the row's
-attempts. A row that failed before, and whose server answered others since, is suspect: what it fails with again is
-taken for its own doing, so that a few rows that no server can answer never look like a server that is out.
+attempts. A row that failed before without that excuse, and whose server answered others since, is suspect: what it
+fails with again is taken for its own doing, so that a few rows that no server can answer do not look like a server that
+is out.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Whose attempt failed: what is one row, and when it failed first (monotonic; 0: never before).
+    """Whose attempt failed: what is one row, and when it first failed unexcused (monotonic; 0: never).
 
     All parts of a pack are one: each of them may hold the input that no server can answer.
     """

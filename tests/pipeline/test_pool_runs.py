@@ -152,6 +152,25 @@ def test_a_server_that_fails_for_a_while_is_asked_seldom_and_burns_no_attempts(t
         assert len(failures) >= 20
 
 
+def test_a_server_that_goes_out_again_burns_no_attempts_either(tmp_path: Path) -> None:
+    with fleet(failing("500", PACED)) as servers:
+        (served,) = servers.served[0]
+        times: list[int] = []
+
+        def look(snapshot: Snapshot) -> None:
+            sent = servers.requests(0)
+            if (not times and sent >= 20) or (len(times) == 2 and sent >= times[1] + 20):
+                served.change(PACED)
+                times.append(sent)
+            elif len(times) == 1 and snapshot.done >= 60:
+                served.change(failing("500", PACED))
+                times.append(sent)
+
+        config = config_of(servers, tmp_path, 300, limits={"max_in_flight": 8}, retry={"max_attempts": 3})
+        summary = run_pool(config, tmp_path / "run", look=look)
+        assert (summary.exit_code, summary.ok, len(times)) == (0, 300, 3)
+
+
 def test_rows_that_no_server_can_answer_do_not_look_like_a_server_that_is_out(tmp_path: Path) -> None:
     rows = [
         {**row, "question": f"{row['question']} [[fault:500]]"} if number % 4 == 1 else row
