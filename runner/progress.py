@@ -29,7 +29,8 @@ _SLOW_S = 10.0
 class Snapshot:
     """A session's counters at one moment. `done` and `total` count cases; earlier sessions' work is in `done`.
 
-    `elapsed_s` leaves pauses out. `oldest_s` is the age of the request that is under way for longest.
+    `out` names those of the `servers` to which nothing is sent, since they did not answer. `elapsed_s` leaves pauses
+    out. `oldest_s` is the age of the request that is under way for longest.
     """
 
     done: int
@@ -47,6 +48,8 @@ class Snapshot:
     frozen_for_s: float = 0.0
     paused: bool = False
     oldest_s: float | None = None
+    servers: int = 1
+    out: tuple[str, ...] = ()
 
     @property
     def per_second(self) -> float:
@@ -186,6 +189,9 @@ def details(snapshot: Snapshot) -> str:
         parts.append(f"waiting {snapshot.waiting}")
     if snapshot.frozen_for_s > 0:
         parts.append(f"server asks to wait {duration(snapshot.frozen_for_s)}")
+    if snapshot.out:
+        count = f"{len(snapshot.out)} of {snapshot.servers} servers" if snapshot.servers > 1 else "server"
+        parts.append(f"{count} out: {', '.join(snapshot.out)}")
     if snapshot.failed:
         parts.append(f"failed {snapshot.failed}")
     parts.append("cost unknown" if snapshot.cost_usd is None else f"${snapshot.cost_usd:,.4f}")

@@ -18,7 +18,7 @@ import orjson
 from runner.digest import digest_of
 from runner.errors import UsageError
 from runner.pipeline.adapting import fails
-from runner.pipeline.prepare import server_name
+from runner.pipeline.prepare import server_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -120,5 +120,5 @@ def _path(config: RunConfig) -> Path | None:
         return None
     if not cache.is_absolute():
         return None
-    name = digest_of([server_name(config), config.model.name, config.model.path]).hex()
+    name = digest_of([server_names(config)[0], config.model.name, config.model.path]).hex()
     return cache / "evalrunner" / "checks" / f"{name}.json"

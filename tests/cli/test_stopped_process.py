@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PER_MINUTE = 2400.0
 STRICT = replace(
     QUICK,
-    limits=Limits(requests_per_minute=PER_MINUTE, burst_s=0.5, send_headers=False),
+    limits=Limits(requests_per_minute=PER_MINUTE, burst_s=0.5, notice="none"),
     latency=Latency(first_token=Fixed(0.5)),
 )
 SAMPLES = 150
