@@ -29,7 +29,8 @@ _SLOW_S = 10.0
 class Snapshot:
     """A session's counters at one moment. `done` and `total` count cases; earlier sessions' work is in `done`.
 
-    `elapsed_s` leaves pauses out. `oldest_s` is the age of the request that is under way for longest.
+    `out` names those of the `servers` to which nothing is sent, since they did not answer. `elapsed_s` leaves pauses
+    out. `oldest_s` is the age of the request that is under way for longest.
     """
 
     done: int
@@ -48,6 +49,8 @@ class Snapshot:
     paused: bool = False
     oldest_s: float | None = None
     shared_with: int = 0
+    servers: int = 1
+    out: tuple[str, ...] = ()
 
     @property
     def per_second(self) -> float:
@@ -189,6 +192,9 @@ def details(snapshot: Snapshot) -> str:
         parts.append(f"server asks to wait {duration(snapshot.frozen_for_s)}")
     if snapshot.shared_with:
         parts.append(f"limit shared with {snapshot.shared_with}")
+    if snapshot.out:
+        count = f"{len(snapshot.out)} of {snapshot.servers} servers" if snapshot.servers > 1 else "server"
+        parts.append(f"{count} out: {', '.join(snapshot.out)}")
     if snapshot.failed:
         parts.append(f"failed {snapshot.failed}")
     parts.append("cost unknown" if snapshot.cost_usd is None else f"${snapshot.cost_usd:,.4f}")

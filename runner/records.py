@@ -208,7 +208,7 @@ class Score:
 
 @value
 class Attempt:
-    """One HTTP attempt that did not end its request; `number` counts from 1. Times as in `Response`."""
+    """One HTTP attempt; `number` counts from 1, `server` is whom it went to. Times as in `Response`."""
 
     request_key: bytes
     number: int
@@ -219,6 +219,7 @@ class Attempt:
     error_kind: str | None
     retry_after_s: float | None
     request_id: str | None
+    server: str = ""
 
 
 @value

@@ -57,6 +57,13 @@ def test_a_line_holds_the_counters() -> None:
     assert line(SNAPSHOT) == "1,500/4,000  10.0 req/s  500 tok/s  in flight 8  retries 0  cost unknown  ETA 4m10s"
 
 
+def test_servers_that_are_out_are_named() -> None:
+    alone = details(replace(SNAPSHOT, out=("http://a/v1",)))
+    assert "  server out: http://a/v1  " in alone
+    some = details(replace(SNAPSHOT, servers=4, out=("http://a/v1", "http://b/v1")))
+    assert "  2 of 4 servers out: http://a/v1, http://b/v1  " in some
+
+
 def test_trouble_is_shown_when_there_is_some() -> None:
     troubled = replace(SNAPSHOT, failed=3, waiting=4, retries=5, rate_limited=6, frozen_for_s=90.0, cost_usd=1234.56789)
     assert details(troubled) == (

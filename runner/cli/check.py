@@ -16,7 +16,7 @@ from runner.config.adapter_names import NATIVE
 from runner.pipeline.adapterprobe import probe_adapter
 from runner.pipeline.checked import remember_check
 from runner.pipeline.connect import connect
-from runner.pipeline.prepare import prepare, read_api_key, refuse_unavailable, server_name
+from runner.pipeline.prepare import prepare, read_api_key, refuse_unavailable, server_names
 from runner.pipeline.probe import PASSED, Target, probe
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check(
     Sends at most 15 small requests, which may cost a few tokens, and says what it did not test and why. Runs on the
     same server and model that begin within a day know the result. Exits with 0 when a request of the run's own kind is
     answered, 5 when the server refuses it, 6 when it cannot be reached. With an adapter it sends the dataset's first
-    row instead, and says what each expression of the adapter finds in the answer.
+    row instead, and says what each expression of the adapter finds in the answer. Of a pool the first server is asked.
     """
     loaded = load_config(config, overrides=overrides or ())
     with loaded.naming_places():
@@ -45,8 +45,10 @@ def check(
     if found.exit_code == 0:
         remember_check(loaded.config, found, datetime.now(UTC))
     if as_json:
-        facts = {"server": server_name(loaded.config), "model": loaded.config.model.name, "requests": found.requests}
-        print_json({**facts, "checks": [asdict(one) for one in found.checks], "capabilities": found.facts})
+        server, *others = server_names(loaded.config)
+        facts = {"server": server, "servers_not_asked": others, "model": loaded.config.model.name}
+        checks = [asdict(one) for one in found.checks]
+        print_json({**facts, "requests": found.requests, "checks": checks, "capabilities": found.facts})
     else:
         print_result(_describe(found, loaded.config))
     raise typer.Exit(found.exit_code)
@@ -68,5 +70,7 @@ async def _check(config: RunConfig) -> Probe:
 def _describe(found: Probe, config: RunConfig) -> str:
     rows = [(one.outcome, one.name, one.detail) for one in found.checks]
     hints = [f"hint: {one.hint}" for one in found.checks if one.hint and one.outcome != PASSED]
-    head = f"{server_name(config)}  model {config.model.name}  ({found.requests} requests)"
-    return "\n".join([head, table(rows), *hints])
+    server, *others = server_names(config)
+    head = f"{server}  model {config.model.name}  ({found.requests} requests)"
+    left_out = [f"not asked: {', '.join(others)}, taken to be the same"] if others else []
+    return "\n".join([head, table(rows), *hints, *left_out])

@@ -83,6 +83,11 @@ async def existing(api: ContentApi, wanted: str | None) -> KnowledgeBase:
 async def _open_api(config: RunConfig) -> AsyncIterator[ContentApi]:
     if config.model.embedded is not None:
         raise UsageError("model.embedded: an embedded model has no knowledge bases", hint="name a server: base_url")
+    if isinstance(config.model.base_url, list) and len(config.model.base_url) > 1:
+        raise UsageError(
+            "model.base_url: each server of a pool has knowledge bases of its own",
+            hint="name one of them: --set model.base_url=URL",
+        )
     adapter = open_adapter(config)
     if adapter is not None and adapter.spec["documents"] is None:
         message = f"model.adapter: the adapter {adapter.name} does not say how documents are listed, added and deleted"

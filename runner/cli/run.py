@@ -18,6 +18,7 @@ from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
 from runner.pipeline.again import check_kinds
 from runner.pipeline.estimate import estimate
+from runner.pipeline.prepare import server_names
 from runner.progress import choose_display, duration
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _next_step(summary: RunSummary) -> str:
 
 def _show_rehearsal(config: RunConfig, where: Where, only: tuple[str, ...], *, as_json: bool) -> None:
     found = rehearse(config, where, only)
-    guess = estimate(found.production, found.prepared.price, config.limits)
+    guess = estimate(found.production, found.prepared.price, config.limits, servers=len(server_names(config)))
     facts = {
         "run_dir": str(found.located.folder.root),
         "continues": found.located.manifest is not None,

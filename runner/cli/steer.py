@@ -94,8 +94,13 @@ def _steer(run_dir: Path, command: Command, *, as_json: bool) -> dict[str, Any]:
 
 
 def _limit_rows(live: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for name, limit in live["limits"].items():
-        value = limit["value"]
-        rows.append((f"limits.{name}", "none" if value is None else f"{value:,g} ({limit['source']})"))
+    """Return the limits in force of each server, under its name where there are several."""
+    rows, servers = [], live["servers"]
+    for server in servers:
+        if len(servers) > 1:
+            state = "out" if server["out"] else f"{server['in_flight']:,} in flight"
+            rows.append((server["name"], state))
+        for name, limit in server["limits"].items():
+            value = limit["value"]
+            rows.append((f"limits.{name}", "none" if value is None else f"{value:,g} ({limit['source']})"))
     return rows

@@ -18,13 +18,8 @@ _STREAMED = ("chat", "logprobs", "completions", "responses")
 
 def unavailable(config: RunConfig) -> list[Problem]:
     """Return a problem for each key that asks for what does not exist yet; `where` is the key."""
-    asked = [*_model(config), *_request(config), *_limits(config), *_after(config)]
+    asked = [*_request(config), *_limits(config), *_after(config)]
     return [Problem(key, f"{what}: not available yet", "remove the key to go on without it") for key, what in asked]
-
-
-def _model(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if isinstance(config.model.base_url, list) and len(config.model.base_url) > 1:
-        yield "model.base_url", "a pool of more than one server"
 
 
 def _request(config: RunConfig) -> Iterator[tuple[str, str]]:

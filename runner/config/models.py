@@ -54,10 +54,10 @@ class Dataset(Section):
 
 
 class Server(Section):
-    """One replica of a pool."""
+    """One server of a pool."""
 
-    url: str = Field(description="Base URL of the replica.")
-    weight: float = Field(default=1.0, gt=0, description="Share of the requests, relative to the other replicas.")
+    url: str = Field(description="Base URL of the server.")
+    weight: float = Field(default=1.0, gt=0, description="Its share of the requests, relative to the other servers.")
 
 
 class Price(Section):
@@ -253,7 +253,7 @@ class RunConfig(Section):
     dataset: Dataset = Field(description="Which rows are evaluated.")
     model: Model = Field(description="Which model is asked; or the path of a file that says so.")
     request: Request = Field(default=Request(), description="What is asked for each sample.")
-    limits: Limits = Field(default=Limits(), description="What the server permits.")
+    limits: Limits = Field(default=Limits(), description="What the server permits; of a pool, each by itself.")
     retry: RetryPolicy = Field(default=RetryPolicy(), description="How failures are sent again.")
     budget: Budget = Field(default=Budget(), description="Where the run stops by itself.")
     scorers: list[Scorer] = Field(default=[], description="Scores computed for each answer.")

@@ -94,10 +94,16 @@ def _urls(values: Any) -> Iterator[Finding]:
         yield Finding(("model", "base_url"), "the list is empty", "give at least one {url, weight}")
     numbers = range(len(base_url)) if isinstance(base_url, list) else ()
     paths: list[KeyPath] = [("model", "base_url"), *(("model", "base_url", number, "url") for number in numbers)]
+    seen: set[str] = set()
     for path in paths:
         url = value_at(values, path)
-        if isinstance(url, str) and (wrong := _wrong_with_url(url)):
+        if not isinstance(url, str):
+            continue
+        if wrong := _wrong_with_url(url):
             yield Finding(path, *wrong)
+        elif url.rstrip("/") in seen:
+            yield Finding(path, "the same server stands twice", "weight gives a server more of the requests")
+        seen.add(url.rstrip("/"))
 
 
 def _wrong_with_url(url: str) -> tuple[str, str] | None:

@@ -2,21 +2,17 @@
 
 Limits are of three kinds, and a request goes when all of them let it: rates that the config or the server's headers
 state (`allowance`), a rate that is read off refusals (`governor`), and how many may be under way (`concurrency`). What
-is charged is charged for all limits or for none, in the order in which requests came. Everything decided is decided in
-`_admit_or_wait`, which is synchronous and knows no task; the async part only keeps the queue and sleeps.
+is charged is charged for all limits or for none. Nothing here waits: `pool` keeps the queue, and asks again.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING
-
-import anyio
 
 from runner.awake import awake_s
 from runner.limiter.allowance import BURST_S, Allowance
@@ -39,7 +35,6 @@ RAMP_PER_S = 50
 RAMP_S = 2.0
 
 Clock = Callable[[], float]
-Pause = Callable[[anyio.Event, float], Awaitable[None]]
 
 # Whoever ends has a successor a moment later; so many under way are as many as allowed.
 _NEARLY = 0.8
@@ -71,21 +66,18 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class LimiterStatistics:
-    """What the limiter did so far: requests admitted and waiting, seconds of freeze left, seconds waited in all.
+    """What the limiter did so far: requests admitted and under way, seconds of freeze left.
 
-    `waited_s` sums over admitted requests, `paused_s` over pauses, one that lasts included. Limits are those in force,
-    null where there is none: rates per minute as the config or the server state them, `measured_per_minute` as refusals
-    show it.
+    `paused_s` sums over pauses, one that lasts included. Limits are those in force, null where there is none: rates per
+    minute as the config or the server state them, `measured_per_minute` as refusals show it.
     """
 
     admitted: int
-    waiting: int
     in_flight: int
     max_in_flight: int
     frozen_for_s: float
     paused: bool
     paused_s: float
-    waited_s: float
     requests_per_minute: float | None
     tokens_per_minute: float | None
     input_tokens_per_minute: float | None
@@ -93,22 +85,14 @@ class LimiterStatistics:
     measured_per_minute: float | None
 
 
-async def pause(wake: anyio.Event, timeout_s: float) -> None:
-    """Sleep until `wake` is set, `timeout_s` seconds at most (infinite: until it is set)."""
-    with anyio.move_on_after(timeout_s):
-        await wake.wait()
-
-
 class Limiter:
-    """Admits requests to one server in the order they came, and hears how each of them ended.
+    """Admits requests to one server, and hears how each of them ended.
 
-    `clock` gives monotonic seconds, by default those of `awake`; `pause` sleeps on that clock. Not for use from several
-    threads or event loops.
+    `clock` gives monotonic seconds, by default those of `awake`. `in_flight` is how many are under way.
     """
 
-    def __init__(self, limits: Limits, clock: Clock = awake_s, *, pause: Pause = pause) -> None:
+    def __init__(self, limits: Limits, clock: Clock = awake_s) -> None:
         self._clock = clock
-        self._pause = pause
         self._requests = Allowance(Unit.REQUESTS, limits.requests_per_minute)
         self._tokens = (
             Allowance(Unit.TOKENS, limits.tokens_per_minute),
@@ -135,10 +119,8 @@ class Limiter:
         self._paused_at: float | None = None
         self._paused_s = 0.0
         self._shareless = False
-        self._waiters: deque[_Waiter] = deque()
-        self._in_flight = 0
+        self.in_flight = 0
         self._admitted = 0
-        self._waited_s = 0.0
         self._unlimited = False
         self._look_again()
 
@@ -155,40 +137,26 @@ class Limiter:
         """
         return self._most if self._concurrency is None else self.slots + max(_LEAST_SPARE, self.slots // 2)
 
-    def try_admit(self, prompt: int, answer: int | None = 0) -> Ticket | None:
-        """Admit one request if that needs no waiting, as `admit` does; null where it does."""
-        if self._waiters:
-            return None
-        if self._unlimited and self._in_flight < self.slots:
-            self._in_flight += 1
-            self._admitted += 1
-            now = self._clock()
-            return Ticket(now, self._governor.sent(now), prompt, 0, 0, _NOTHING_CHARGED)
-        ticket = self._admit_or_wait(self._clock(), prompt, answer)
-        return ticket if isinstance(ticket, Ticket) else None
-
-    async def admit(self, prompt: int, answer: int | None = 0) -> Ticket:
-        """Return when one request may be sent; it is charged then, not before.
+    def ask(self, prompt: int, answer: int | None = 0) -> Ticket | float:
+        """Admit one request and charge every limit for it; or charge none and return the seconds to wait.
 
         `prompt` estimates its prompt in tokens, `answer` is the most that it lets the server answer, null where it sets
-        no bound. Being cancelled charges nothing and costs the others nothing. What is admitted ends with `done`.
+        no bound. An infinite wait ends with `done`, `unpause`, `change` or `share`. What is admitted ends with `done`.
         """
-        return self.try_admit(prompt, answer) or await self._queue(prompt, answer)
+        if self._paused_at is not None or self._shareless or self.in_flight >= self.slots:
+            return math.inf
+        said = self._admit_or_wait(self._clock(), prompt, answer)
+        if isinstance(said, Ticket):
+            self.in_flight += 1
+        return said
 
-    async def admit_next(self, prompt: int) -> float:
-        """Return when another request may go out in the place of one that was admitted and has not ended.
+    def ask_next(self, prompt: int) -> Ticket | float:
+        """Admit another request in the place of one that was admitted and has not ended; else as `ask`.
 
-        Returns the seconds that it waited for that.
+        It has its slot, whatever their number is by now: those that wait in theirs would wait for each other.
         """
-        arrived = self._clock()
-        self._in_flight -= 1
-        self._wake_first()
-        try:
-            await self.admit(prompt)
-        except BaseException:
-            self._in_flight += 1
-            raise
-        return self._clock() - arrived
+        held = self._paused_at is not None or self._shareless
+        return math.inf if held else self._admit_or_wait(self._clock(), prompt, 0)
 
     def done(
         self,
@@ -199,8 +167,8 @@ class Limiter:
     ) -> None:
         """Hear how an admitted request ended: its slot is free, its charge is put right, and limits are learnt."""
         now = self._clock()
-        full = self._in_flight >= _NEARLY * self.slots
-        self._in_flight -= 1
+        full = self.in_flight >= _NEARLY * self.slots
+        self.in_flight -= 1
         if verdict is Verdict.REFUSED:
             self._refused(now, ticket)
         elif verdict is Verdict.ANSWERED:
@@ -213,8 +181,6 @@ class Limiter:
             self._concurrency.answered(now, ticket.sent_at, usage.completion_tokens or 1, full=full)
         elif verdict is Verdict.OVERLOADED:
             self._concurrency.overloaded(now, ticket.sent_at)
-        if self._waiters:
-            self._waiters[0].wake.set()
 
     def freeze(self, until: float) -> None:
         """Admit nothing before `until` (a time of `clock`, finite; the caller caps it). Never shortens a freeze.
@@ -244,7 +210,6 @@ class Limiter:
         self._governor.skip(now, now - self._paused_at)
         self._paused_at = None
         self._look_again()
-        self._wake_first()
 
     def change(self, limits: Limits) -> None:
         """Let other limits hold from now on."""
@@ -257,7 +222,6 @@ class Limiter:
         else:
             self._concurrency, self._most = None, limits.max_in_flight
         self._look_again()
-        self._wake_first()
 
     def share(self, shares: Mapping[Unit, float]) -> None:
         """Use these fractions of the rates from now on, of others all; where one is 0 nothing is admitted."""
@@ -268,7 +232,6 @@ class Limiter:
             if share > 0.0:
                 allowance.set_share(now, share)
         self._look_again()
-        self._wake_first()
 
     def metered(self) -> dict[Unit, Metered]:
         """Return how each limit that has a rate stands."""
@@ -278,11 +241,6 @@ class Limiter:
             if one.whole_per_minute is not None and one.per_minute is not None
         }
 
-    @property
-    def waits_for_rate(self) -> bool:
-        """Whether requests wait, and not for others to end or for somebody to let them go on."""
-        return bool(self._waiters) and self._paused_at is None and self._in_flight < self.slots
-
     def statistics(self) -> LimiterStatistics:
         """Return counts and limits as of now."""
         now = self._clock()
@@ -290,13 +248,11 @@ class Limiter:
         measured = self._governor.measured
         return LimiterStatistics(
             admitted=self._admitted,
-            waiting=len(self._waiters),
-            in_flight=self._in_flight,
+            in_flight=self.in_flight,
             max_in_flight=self.slots,
             frozen_for_s=max(0.0, self._frozen_until - now),
             paused=self._paused_at is not None,
             paused_s=self._paused_s + (0.0 if self._paused_at is None else now - self._paused_at),
-            waited_s=self._waited_s,
             requests_per_minute=self._requests.per_minute,
             tokens_per_minute=tokens,
             input_tokens_per_minute=input_tokens,
@@ -306,35 +262,11 @@ class Limiter:
 
     # ------------------------------------------------------------------ admission
 
-    async def _queue(self, prompt: int, answer: int | None) -> Ticket:
-        waiter = _Waiter(anyio.Event())
-        self._waiters.append(waiter)
-        arrived = self._clock()
-        try:
-            while not isinstance(turn := self._turn(waiter, prompt, answer), Ticket):
-                waiter.wake = anyio.Event()
-                await self._pause(waiter.wake, turn)
-            self._waited_s += self._clock() - arrived
-            return turn
-        finally:
-            self._leave(waiter)
-
-    def _turn(self, waiter: _Waiter, prompt: int, answer: int | None) -> Ticket | float:
-        # Only the first in the queue looks at the clock; the others sleep until the one before them leaves.
-        return self._admit_or_wait(self._clock(), prompt, answer) if self._waiters[0] is waiter else math.inf
-
-    def _leave(self, waiter: _Waiter) -> None:
-        self._waiters.remove(waiter)
-        self._wake_first()
-
-    def _wake_first(self) -> None:
-        if self._waiters:
-            self._waiters[0].wake.set()
-
     def _admit_or_wait(self, now: float, prompt: int, answer: int | None) -> Ticket | float:
         """Charge every limit and return the ticket, or charge none and return the seconds that are still missing."""
-        if self._paused_at is not None or self._shareless or self._in_flight >= self.slots:
-            return math.inf  # who ends, goes on or shares wakes the first in the queue
+        if self._unlimited:
+            self._admitted += 1
+            return Ticket(now, self._governor.sent(now), prompt, 0, 0, _NOTHING_CHARGED)
         if self._ramp_ends_at <= now:
             self._ramp, self._ramp_ends_at = None, math.inf
             self._look_again()
@@ -354,7 +286,6 @@ class Limiter:
         self._requests.take(now, 1)
         for allowance, cost in zip(self._tokens, costs, strict=True):
             allowance.take(now, cost)
-        self._in_flight += 1
         self._admitted += 1
         charged = (self._requests.charged, *(one.charged for one in self._tokens))
         return Ticket(now, self._governor.sent(now), prompt, prompt_tokens, answer_tokens, charged)
@@ -425,13 +356,6 @@ class Limiter:
             self._governor.end_ramp()
             if self._concurrency is not None:
                 self._concurrency.begin_at_a_rate(now)
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    """One queued request; `wake` is replaced before each sleep, since an event is set only once."""
-
-    wake: anyio.Event
 
 
 _PLACES = {Unit.REQUESTS: 0, Unit.TOKENS: 1, Unit.INPUT_TOKENS: 2, Unit.OUTPUT_TOKENS: 3}

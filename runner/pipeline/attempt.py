@@ -24,6 +24,15 @@ _NO_USAGE = Usage()
 
 
 @value
+class Sent:
+    """A request that went out: the number of the attempt, when (UTC seconds), and to which server."""
+
+    number: int
+    at: float
+    server: str
+
+
+@value
 class Outcome:
     """What one attempt brought: a response, or an error, or an error with the response that holds it.
 
@@ -135,24 +144,24 @@ def _is_success(response: Response) -> bool:
     return _OK <= response.http_status < _MULTIPLE_CHOICES
 
 
-def attempt_of(request: Request, number: int, outcome: Outcome, started_at: float, latency_s: float) -> Attempt:
+def attempt_of(request: Request, sent: Sent, outcome: Outcome, latency_s: float) -> Attempt:
     """Describe an attempt for the journal; times are the caller's where no response has its own."""
     response, error = outcome.response, outcome.error
     if response is not None and error is None:
         status, own_id = response.http_status, request_id(response.headers)
-        return Attempt(
-            request.key, number, len(request.cases), response.started_at, response.latency_s, status, None, None, own_id
-        )
+        began, took, cases = response.started_at, response.latency_s, len(request.cases)
+        return Attempt(request.key, sent.number, cases, began, took, status, None, None, own_id, sent.server)
     return Attempt(
         request_key=request.key,
-        number=number,
+        number=sent.number,
         n_samples=len(request.cases),
-        started_at=response.started_at if response else started_at,
+        started_at=response.started_at if response else sent.at,
         latency_s=response.latency_s if response else latency_s,
         http_status=response.http_status if response else None,
         error_kind=kind_of(type(error)) if error else None,
         retry_after_s=error.retry_after_s if error else None,
         request_id=request_id(response.headers) if response else None,
+        server=sent.server,
     )
 
 

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runner.awake import awake_s
+from runner.pipeline.outage import Standing
 from runner.retry import History, RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runner.limiter import Ticket
+    from runner.limiter import Replica, Turn
     from runner.pipeline.splitting import Family
     from runner.records import Request
     from runner.retry import Streak
 
+_STANDING = Standing()
 # The journal copies a body while it saves it, so that all that is under way takes twice as much at most.
 _MOST_BYTES = 256 << 20
 # As long as there are answers, so many rows may be deferred before the reader waits for them.
@@ -38,8 +40,9 @@ class Pending:
     Times are those of `awake`: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history`
     what it has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family`
     is that of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is
-    now tried without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt
-    under way.
+    now tried without. `counted_bytes` is what the backlog counts for it, `turn` the pool's word for the attempt under
+    way, `last` the server that failed at it last, `standing` how the servers stood then, `failed_at` when it first
+    failed at one that was not out.
     `kept` says that an answer is stored already, which another one may replace.
     `streak` is what it failed of lately, `retry_cost` what its next attempt takes out of the retry budget.
     """
@@ -55,7 +58,10 @@ class Pending:
     family: Family | None = None
     whole: Request | None = None
     counted_bytes: int = 0
-    ticket: Ticket | None = None
+    turn: Turn | None = None
+    last: Replica | None = None
+    failed_at: float = 0.0
+    standing: Standing = _STANDING
     kept: bool = False
     streak: Streak | None = None
     retry_cost: float = 0.0
@@ -75,6 +81,8 @@ class Pending:
             queued_before_s=self.queued_before_s,
             queued_s=self.queued_s,
             family=self.family,
+            last=self.last,
+            failed_at=self.failed_at,
         )
 
 

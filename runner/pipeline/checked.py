@@ -17,7 +17,7 @@ import orjson
 from runner.digest import digest_of
 from runner.errors import UsageError
 from runner.pipeline.adapting import fails
-from runner.pipeline.prepare import server_name
+from runner.pipeline.prepare import server_names
 from runner.pipeline.usercache import user_cache
 
 if TYPE_CHECKING:
@@ -118,5 +118,5 @@ def _path(config: RunConfig) -> Path | None:
     cache = user_cache()
     if cache is None:
         return None
-    name = digest_of([server_name(config), config.model.name, config.model.path]).hex()
+    name = digest_of([server_names(config)[0], config.model.name, config.model.path]).hex()
     return cache / "checks" / f"{name}.json"

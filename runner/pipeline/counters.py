@@ -10,6 +10,7 @@ from runner.awake import awake_s
 from runner.progress import Snapshot
 
 if TYPE_CHECKING:
+    from runner.limiter import PoolStatistics
     from runner.pipeline.rows import Price
     from runner.pipeline.sessionplan import Work
     from runner.records import Usage
@@ -53,7 +54,7 @@ class Counters:
         self.rate_limited += http_status == HTTPStatus.TOO_MANY_REQUESTS
 
 
-def snapshot_of(counters: Counters, work: Work, *, waiting: int, frozen_for_s: float) -> Snapshot:
+def snapshot_of(counters: Counters, work: Work, *, waiting: int, servers: PoolStatistics) -> Snapshot:
     """Return the counters as of now."""
     return Snapshot(
         done=work.already_done + counters.ended,
@@ -67,6 +68,9 @@ def snapshot_of(counters: Counters, work: Work, *, waiting: int, frozen_for_s: f
         rate_limited=counters.rate_limited,
         tokens=counters.tokens,
         cost_usd=None if counters.price is None or counters.unpriced else counters.cost_usd,
-        elapsed_s=awake_s() - counters.begun,
-        frozen_for_s=frozen_for_s,
+        elapsed_s=awake_s() - counters.begun - servers.paused_s,
+        frozen_for_s=servers.frozen_for_s,
+        paused=servers.paused,
+        servers=len(servers.servers),
+        out=servers.out,
     )

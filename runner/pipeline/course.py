@@ -19,12 +19,14 @@ from runner.errors import (
 )
 from runner.limiter import Verdict
 from runner.pipeline.control import StopKind
+from runner.pipeline.outage import Standing
 from runner.retry import GiveUp, Retry, Stop, decide
 
 if TYPE_CHECKING:
     from runner.errors import RequestError
     from runner.retry import Decision, History, RetryPolicy
 
+_STANDING = Standing()
 # A row whose server cannot even be connected to, this many times and before any answer, means that it is not there.
 _CONNECTS_BEFORE_UNREACHABLE = 4
 # So many failures in a row, no answer between them, are no chance: the server is full for everyone.
@@ -35,14 +37,16 @@ _FULL_FOR_EVERYONE = 10
 class Seen:
     """What a session has seen up to `now`; times are monotonic. `packs`: requests may hold several samples.
 
-    `poison` says that this row failed too often in the same way while others were answered, `failures_in_a_row` how
-    many attempts of any row failed since the last answer, this one included.
+    `servers` is how they stand after this failure, `poison` says that this row failed too often in the same way while
+    others were answered, `failures_in_a_row` how many attempts of any row failed since the last answer, this one
+    included.
     """
 
     now: float
     answered: int
     last_answer_at: float
     packs: bool
+    servers: Standing = _STANDING
     poison: bool = False
     failures_in_a_row: int = 0
 
@@ -75,7 +79,9 @@ Course = Retry | Fail | Divide | Halt
 
 def course_after(error: RequestError, history: History, policy: RetryPolicy, seen: Seen, *, random: float) -> Course:
     """Return what becomes of a row whose attempt failed with `error`; `random` lies in [0, 1)."""
-    decision = decide(error, history, policy, now=seen.now, random=random)
+    if seen.servers.excused and (course := _course_of_excused(error, history, policy, seen, random=random)):
+        return course
+    decision = _decide(error, history, policy, seen, random=random)
     if isinstance(decision, (Retry, GiveUp)) and decision.freeze_s and not _holds_everyone(error, policy, seen):
         decision = replace(decision, freeze_s=None)
     if _is_unreachable(error, history, decision, seen):
@@ -123,9 +129,38 @@ def _holds_everyone(error: RequestError, policy: RetryPolicy, seen: Seen) -> boo
     return (error.retry_after_s or 0.0) > policy.max_wait_s or seen.failures_in_a_row >= _FULL_FOR_EVERYONE
 
 
+def _course_of_excused(
+    error: RequestError, history: History, policy: RetryPolicy, seen: Seen, *, random: float
+) -> Course | None:
+    """Return the course of a row whose server is out; null where a time-out too many may have been billed.
+
+    It uses no attempt, and neither backs off nor looks at its deadline where the breaker decides when it is sent.
+    """
+    if seen.servers.gone:
+        return Halt(StopKind.UNREACHABLE)
+    timeouts = history.timeouts + isinstance(error, RequestTimeoutError)
+    if timeouts > max(policy.max_timeouts, history.timeouts):
+        return None
+    after = replace(history, free_retries=history.free_retries + 1, timeouts=timeouts)
+    asked_s = error.retry_after_s if isinstance(error, OverloadError) else None
+    return Retry(random * policy.first_wait_s, after, asked_s)
+
+
+def _decide(error: RequestError, history: History, policy: RetryPolicy, seen: Seen, *, random: float) -> Decision:
+    """Return what the policy asks; a wait that one server asks for holds nobody up whom another may serve."""
+    asked_s = error.retry_after_s
+    if not asked_s or not seen.servers.elsewhere:
+        return decide(error, history, policy, now=seen.now, random=random)
+    unhurried = type(error)(error.message, http_status=error.http_status)
+    decision = decide(unhurried, history, policy, now=seen.now, random=random)
+    if isinstance(decision, Stop) or not isinstance(error, (RateLimitError, OverloadError)):
+        return decision
+    return replace(decision, freeze_s=asked_s)
+
+
 def _is_unreachable(error: RequestError, history: History, decision: Decision, seen: Seen) -> bool:
     """Say whether nobody can be connected to: this row never could, and no other had an answer meanwhile."""
-    if not isinstance(error, ConnectError) or seen.last_answer_at > history.first_sent_at:
+    if not isinstance(error, ConnectError) or seen.servers.elsewhere or seen.last_answer_at > history.first_sent_at:
         return False
     tried_enough = history.attempts_used + 1 >= _CONNECTS_BEFORE_UNREACHABLE
     return isinstance(decision, GiveUp) or (seen.answered == 0 and tried_enough)

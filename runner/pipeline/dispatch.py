@@ -12,13 +12,16 @@ import anyio
 from runner.awake import awake_s
 from runner.crash_points import crash_point
 from runner.errors import CancelledError
-from runner.pipeline.attempt import Outcome, attempt_of, send
+from runner.pipeline.attempt import Outcome, Sent, attempt_of, send
 from runner.pipeline.control import StopKind
 from runner.pipeline.course import Divide, Fail, Halt, Seen, course_after, named, verdict_on
+from runner.pipeline.likelihood import Visit
+from runner.pipeline.outage import Row, gone_error, note_failure
 from runner.retry import PoisonWatch, Retry, as_poison, cost_of
 
 if TYPE_CHECKING:
     from runner.errors import RequestError
+    from runner.limiter import Turn
     from runner.pipeline.backlog import Pending
     from runner.pipeline.families import Families
     from runner.pipeline.learning import Learning
@@ -63,24 +66,29 @@ class Dispatch:
     async def attempt(self, pending: Pending) -> None:
         """Send an admitted row once and act on what came of it."""
         server, counters, request = self.plan.server, self.state.counters, pending.request
-        sent_at, begun = time.time(), awake_s()
+        turn, pending.turn = pending.turn, None
+        if turn is None:
+            raise ValueError("a row is sent that was not admitted")
+        begun = awake_s()
         pending.queued_s += begun - pending.ready_at
         pending.attempts += 1
         if not pending.first_sent_at:
             pending.first_sent_at, pending.queued_before_s = begun, pending.queued_s
+        sent = Sent(pending.attempts, time.time(), turn.replica.name)
         self.recorder.journal.note_start(request.key, pending.attempts)
         counters.in_flight += 1
         counters.attempts += 1
-        self.state.under_way.begin(pending, begun, server.name)
+        self.state.under_way.begin(pending, begun, sent.server)
         try:
             if server.likelihood is None:
-                outcome = await send(server.transport, server.endpoint, request, answered_before=counters.answered > 0)
+                transport = server.transports[turn.replica.number]
+                outcome = await send(transport, server.endpoint, request, answered_before=counters.answered > 0)
             else:
-                outcome = await self._send_in_form(server.likelihood, pending)
+                outcome = await self._send_in_form(server.likelihood, pending, turn)
         except anyio.get_cancelled_exc_class():
             cut = Outcome(None, CancelledError("the run was interrupted while the request was under way"))
-            self.recorder.note(attempt_of(request, pending.attempts, cut, sent_at, awake_s() - begun))
-            self._tell_limiter(pending, Outcome(None, cut.error))
+            self.recorder.note(attempt_of(request, sent, cut, awake_s() - begun))
+            self._tell_limiter(turn, cut)
             raise
         finally:
             counters.in_flight -= 1
@@ -88,8 +96,10 @@ class Dispatch:
         crash_point("session:after-answer")
         if (error := named(outcome.error, pending.history)) is not outcome.error:
             outcome = Outcome(None, error)
-        self._tell_limiter(pending, outcome)
-        attempt = attempt_of(request, pending.attempts, outcome, sent_at, awake_s() - begun)
+        if error is not None:
+            self._note_failure(pending, turn, error)
+        self._tell_limiter(turn, outcome)
+        attempt = attempt_of(request, sent, outcome, awake_s() - begun)
         if error is None:
             await self._accept(pending, outcome, attempt)
         elif self.learning is not None and (taught := self.learning.adapting.learn(request, outcome.response)):
@@ -97,20 +107,32 @@ class Dispatch:
         else:
             await self._act_on(error, pending, outcome, attempt)
 
-    def _tell_limiter(self, pending: Pending, outcome: Outcome) -> None:
-        ticket, pending.ticket = pending.ticket, None
-        if ticket is not None:
-            headers = outcome.response.headers if outcome.response is not None else _NO_HEADERS
-            self.plan.server.limiter.done(ticket, verdict_on(outcome.error), outcome.usage, headers)
+    def _tell_limiter(self, turn: Turn, outcome: Outcome) -> None:
+        headers = outcome.response.headers if outcome.response is not None else _NO_HEADERS
+        was_out = turn.replica.out
+        self.plan.server.limiter.done(turn, verdict_on(outcome.error), outcome.usage, headers)
+        if was_out and not turn.replica.out:
+            self.plan.audience.on_event("server back", {"server": turn.replica.name})
 
-    async def _send_in_form(self, likelihood: LikelihoodSender, pending: Pending) -> Outcome:
-        earlier: list[Attempt] = []
-        answered = self.state.counters.answered > 0
+    def _note_failure(self, pending: Pending, turn: Turn, error: RequestError) -> None:
+        """Tell the pool what a failure says of its server, and the row how the servers stand."""
+        server, was_out = turn.replica, turn.replica.out
+        row = Row(pending.family or pending.request.key, pending.failed_at)
+        pending.standing = note_failure(self.plan.server.limiter, turn, error, row)
+        pending.last = server
+        if not pending.failed_at and not pending.standing.excused:
+            pending.failed_at = awake_s()
+        if server.out is not was_out:
+            name = "server out" if server.out else "server back"
+            self.plan.audience.on_event(name, {"server": server.name, "error": error.message})
+
+    async def _send_in_form(self, likelihood: LikelihoodSender, pending: Pending, turn: Turn) -> Outcome:
+        visit, answered = Visit(turn, pending.attempts), self.state.counters.answered > 0
         try:
-            return await likelihood.send(pending.request, pending.attempts, earlier, answered_before=answered)
+            return await likelihood.send(pending.request, visit, answered_before=answered)
         finally:
-            pending.queued_s += likelihood.take_waited_s(pending.request.key)
-            for attempt in earlier:
+            pending.queued_s += visit.waited_s
+            for attempt in visit.earlier:
                 self.recorder.note(attempt)
 
     async def _accept(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
@@ -150,9 +172,7 @@ class Dispatch:
         """Act on a failed attempt: record the failure, stop the run, or let the row wait for its next attempt."""
         plan, state, now = self.plan, self.state, awake_s()
         counters = state.counters
-        if cost := cost_of(error):
-            state.backlog.budget.note_failure()
-        pending.streak = self.poison.lengthen(pending.streak, error, counters.answered)
+        cost = self._cost_of_retry(error, pending)
         jitter = random.random()  # noqa: S311 - no secret hangs on a wait
         course = course_after(error, pending.so_far(), plan.server.retry, self._seen(now, pending), random=jitter)
         counters.note_failure(attempt.http_status)
@@ -160,8 +180,8 @@ class Dispatch:
             "attempt failed",
             {"row": pending.request.cases[0].sample_id, "attempt": attempt.number, "error": error.message},
         )
-        if isinstance(course, (Retry, Fail)) and course.freeze_s:
-            plan.server.limiter.freeze(now + course.freeze_s)
+        if isinstance(course, (Retry, Fail)) and course.freeze_s and pending.last is not None:
+            pending.last.limiter.freeze(now + course.freeze_s)
         if isinstance(course, (Fail, Divide)):
             if isinstance(course, Fail) and course.poison and pending.streak is not None:
                 outcome = Outcome(outcome.response, as_poison(error, pending.streak))
@@ -169,6 +189,8 @@ class Dispatch:
             return
         self.recorder.note(attempt)
         if isinstance(course, Halt):
+            if pending.standing.gone:
+                error = gone_error(error, attempt.server, plan.server.limiter.out_for_s())
             state.control.stop(course.kind, error)
             return
         pending.history = course.history
@@ -176,14 +198,29 @@ class Dispatch:
             counters.retries += 1
             state.backlog.postpone(pending, course.wait_s, cost=cost)
 
+    def _cost_of_retry(self, error: RequestError, pending: Pending) -> float:
+        """Count a failure; return what a retry takes out of the budget.
+
+        What a server failed at that is out costs nothing: its breaker holds the row back from it. Nor does it say
+        anything of the row, whose streak stays as it was.
+        """
+        cost = cost_of(error)
+        if cost:
+            self.state.backlog.budget.note_failure()
+        if pending.standing.excused:
+            return 0.0
+        pending.streak = self.poison.lengthen(pending.streak, error, self.state.counters.answered)
+        return cost
+
     def _seen(self, now: float, pending: Pending) -> Seen:
-        counters = self.state.counters
+        counters, standing = self.state.counters, pending.standing
         return Seen(
             now,
             counters.answered,
             counters.last_answer_at,
             packs=self.families is not None,
-            poison=self.poison.is_poison(pending.streak, counters.answered),
+            servers=standing,
+            poison=standing.suspect and self.poison.is_poison(pending.streak, counters.answered),
             failures_in_a_row=self.state.backlog.budget.failures_in_a_row,
         )
 

@@ -43,10 +43,10 @@ class Estimate:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def estimate(production: Production, price: Price | None, limits: Limits) -> Estimate:
+def estimate(production: Production, price: Price | None, limits: Limits, *, servers: int = 1) -> Estimate:
     """Render up to 2,000 rows (50 with files), spread over what is left, and scale up.
 
-    Raises TemplateError, DatasetError.
+    `limits` are those of each of the `servers`. Raises TemplateError, DatasetError.
     """
     most = _SAMPLED_ROWS if production.plan.file_digests is None else _SAMPLED_ROWS_WITH_FILES
     left = np.flatnonzero(production.todo.wanted)
@@ -74,7 +74,7 @@ def estimate(production: Production, price: Price | None, limits: Limits) -> Est
         prompt_tokens=prompt,
         completion_tokens=completion,
         cost_usd=_cost(price, prompt, completion),
-        seconds_under_limits=_seconds(limits, cases, prompt + (completion or 0)),
+        seconds_under_limits=_seconds(limits, cases / servers, (prompt + (completion or 0)) / servers),
         first_request=first,
         first_path=first_path,
     )
@@ -92,7 +92,7 @@ def _cost(price: Price | None, prompt: int, completion: int | None) -> float | N
     return (prompt * price.input + completion * price.output) / 1e6
 
 
-def _seconds(limits: Limits, requests: int, tokens: int) -> float | None:
+def _seconds(limits: Limits, requests: float, tokens: float) -> float | None:
     minutes = [
         amount / per_minute
         for amount, per_minute in ((requests, limits.requests_per_minute), (tokens, limits.tokens_per_minute))

@@ -12,14 +12,13 @@ import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
-from runner.limiter import Group, Limiter
+from runner.limiter import Group, Limiter, Pool, Replica, shared_limits
 from runner.pipeline.conclude import conclude
-from runner.pipeline.connect import connect
+from runner.pipeline.connect import connect_all
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.likelihood import sender_for
 from runner.pipeline.memory import calm_collector, give_back_memory, share_one_arena
 from runner.pipeline.opening import open_run
-from runner.pipeline.prepare import server_name
 from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
 from runner.pipeline.session import run_session
@@ -28,17 +27,21 @@ from runner.pipeline.sharedlimit import SharedLimit
 from runner.pipeline.truncation import enlarging_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.config import RunConfig
     from runner.limiter import Limits
+    from runner.pipeline.connect import Connection
     from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.opening import OpenRun, RunOptions
     from runner.pipeline.session import SessionResult
     from runner.pipeline.summary import RunSummary
-    from runner.transport import Transport
 
 # Unless the config says how many: a full pack's answer takes tens of megabytes, more than once on its way to the disk.
 _INPUTS_IN_FLIGHT = 2048
 _PACKS_IN_FLIGHT, _MOST_PACKS_IN_FLIGHT = 4, 64
+# An embedded server lives as long as the run: one that is gone does not come back.
+_EMBEDDED_GIVE_UP_S = 5.0
 
 
 def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> RunSummary:
@@ -80,37 +83,49 @@ async def _send(opened: OpenRun) -> SessionResult:
     if prepared.plan.packing is not None:
         share_one_arena()
     log_path = opened.folder.root / "server.log"
-    async with connect(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as transport:
-        server = _server(opened, transport)
+    async with connect_all(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as connections:
+        server = _server(opened, connections)
         result = await run_session(_session_plan(opened, server))
         if server.likelihood is not None and server.likelihood.form is not None:
             opened.manifest.capabilities["loglikelihood"] = asdict(server.likelihood.form)
         return result
 
 
-def _server(opened: OpenRun, transport: Transport) -> Server:
+def _server(opened: OpenRun, connections: Sequence[Connection]) -> Server:
     prepared, config, plan = opened.prepared, opened.prepared.config, opened.prepared.plan
-    limiter = Limiter(_limits(config, plan))
+    transports = tuple(one.transport for one in connections)
+    limits = shared_limits(_limits(config, plan), [one.weight for one in connections])
+    replicas = [
+        Replica(number, one.name, Limiter(own), one.weight)
+        for number, (one, own) in enumerate(zip(connections, limits, strict=True))
+    ]
+    breaker = opened.options.breaker
+    if config.model.embedded is not None:
+        breaker = replace(breaker, give_up_s=min(breaker.give_up_s, _EMBEDDED_GIVE_UP_S))
+    pool = Pool(replicas, breaker)
     return Server(
-        name=server_name(config),
         endpoint=plan.endpoint,
-        transport=transport,
-        limiter=limiter,
-        slots=limiter.workers,
+        transports=transports,
+        limiter=pool,
+        slots=pool.workers,
         retry=config.retry,
         price=prepared.price,
-        likelihood=sender_for(plan.endpoint, transport, limiter),
-        shared=_shared(opened, limiter),
+        likelihood=sender_for(plan.endpoint, transports, pool),
+        shared=_shared(opened, pool),
     )
 
 
-def _shared(opened: OpenRun, limiter: Limiter) -> SharedLimit | None:
-    """Return the session's part in limits of its key; a server of its own has none to share."""
+def _shared(opened: OpenRun, pool: Pool) -> tuple[SharedLimit, ...]:
+    """Return the session's part in the limits of its key at each server; one of its own has none to share."""
     prepared, model = opened.prepared, opened.prepared.config.model
     if model.embedded is not None:
-        return None
-    group = Group(server_name(prepared.config), model.name, prepared.api_key)
-    return SharedLimit(limiter, group, opened.manifest.run_id, opened.events.write)
+        return ()
+    return tuple(
+        SharedLimit(
+            pool, one, Group(one.name, model.name, prepared.api_key), opened.manifest.run_id, opened.events.write
+        )
+        for one in pool.replicas
+    )
 
 
 def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:

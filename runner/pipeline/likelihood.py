@@ -18,14 +18,14 @@ from runner.digest import digest128
 from runner.endpoints import FORMS, join_answers, judge_probe, next_forms, probe_body, wire_bodies
 from runner.endpoints.likelihood_wire import Finding
 from runner.errors import Action, BadRequestError, RequestError, UnsupportedError, kind_of
-from runner.pipeline.attempt import Outcome, attempt_of, judge
+from runner.pipeline.attempt import Outcome, Sent, attempt_of, judge
 from runner.records import Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from runner.endpoints import Endpoint, Form
-    from runner.limiter import Limiter
+    from runner.limiter import Pool, Turn
     from runner.records import Attempt, Request, Response
     from runner.transport import Transport
 
@@ -36,16 +36,33 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 @dataclass(slots=True)
-class LikelihoodSender:
-    """Sends samples in the form that was learnt; `form` is null until then."""
+class Visit:
+    """One attempt at a sample, at one server: its number, and the HTTP attempts before the last one, as they end.
 
-    transport: Transport
+    `waited_s` is how long it waited for the limiter between its requests.
+    """
+
+    turn: Turn
+    number: int
+    waited_s: float = 0.0
+    earlier: list[Attempt] = field(default_factory=list)
+
+    def note(self, request: Request, number: int, outcome: Outcome) -> None:
+        """Note an HTTP attempt after which others follow."""
+        sent = Sent(number, time.time(), self.turn.replica.name)
+        self.earlier.append(attempt_of(request, sent, outcome, 0.0))
+
+
+@dataclass(slots=True)
+class LikelihoodSender:
+    """Sends samples in the form that was learnt, taken to be that of every server; `form` is null until then."""
+
+    transports: Sequence[Transport]
     endpoint: Endpoint
-    limiter: Limiter
+    pool: Pool
     form: Form | None = None
     _parts: dict[bytes, dict[int, Outcome]] = field(default_factory=dict)
     _alone: anyio.Lock = field(default_factory=anyio.Lock)
-    _waited_s: dict[bytes, float] = field(default_factory=dict)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -56,36 +73,29 @@ class LikelihoodSender:
         async with self._alone:
             yield
 
-    async def send(self, request: Request, number: int, earlier: list[Attempt], *, answered_before: bool) -> Outcome:
-        """Send a sample's request and judge what came back.
-
-        `earlier` gets the HTTP attempts before the last one, as they end; `number` is that of the sample's attempt.
-        """
+    async def send(self, request: Request, visit: Visit, *, answered_before: bool) -> Outcome:
+        """Send a sample's request and judge what came back."""
         if self.form is None:
-            trouble = await self._learn(request, earlier)
+            trouble = await self._learn(request, visit)
             if trouble is not None:
                 return trouble
         assert self.form is not None  # noqa: S101 - learnt above
         bodies = wire_bodies(request.body, self.form)
         if len(bodies) == 1:
-            return await self._post(request.path, bodies[0], answered_before=answered_before)
-        return await self._send_each(request, bodies, (number, earlier), answered_before=answered_before)
-
-    def take_waited_s(self, key: bytes) -> float:
-        """Return how long a sample's attempt waited for the limiter between its requests; it is told once."""
-        return self._waited_s.pop(key, 0.0)
+            return await self._post(visit, request.path, bodies[0], answered_before=answered_before)
+        return await self._send_each(request, bodies, visit, answered_before=answered_before)
 
     def forget(self, key: bytes) -> None:
         """Drop what is kept of a sample that has ended."""
         self._parts.pop(key, None)
 
-    async def _learn(self, request: Request, earlier: list[Attempt]) -> Outcome | None:
+    async def _learn(self, request: Request, visit: Visit) -> Outcome | None:
         """Find the form out; return the outcome that keeps it from being found, null once it is known."""
         left: tuple[Form, ...] = FORMS
         said: list[str] = []
         while self.form is None:
             form = left[0]
-            outcome = await self._post(request.path, probe_body(request.body, form), answered_before=False)
+            outcome = await self._post(visit, request.path, probe_body(request.body, form), answered_before=False)
             finding, why = _finding(outcome, form)
             if finding is None:
                 return outcome
@@ -93,46 +103,44 @@ class LikelihoodSender:
             left = next_forms(left, finding)
             if finding is not Finding.WORKS and not left:
                 return Outcome(outcome.response, _unsupported(said))
-            earlier.append(attempt_of(replace(request, key=PROBE_KEY, cases=()), 1, outcome, time.time(), 0.0))
+            visit.note(replace(request, key=PROBE_KEY, cases=()), 1, outcome)
             self.form = form if finding is Finding.WORKS else None
-            await self._admit_next(request, _PROBE_TOKENS)
+            await self._admit_next(visit, _PROBE_TOKENS)
         return None
 
     async def _send_each(
-        self, request: Request, bodies: Sequence[bytes], noting: tuple[int, list[Attempt]], *, answered_before: bool
+        self, request: Request, bodies: Sequence[bytes], visit: Visit, *, answered_before: bool
     ) -> Outcome:
         """Send the continuations one after the other; those that an earlier attempt brought are not sent again."""
-        number, earlier = noting
         parts = self._parts.setdefault(request.key, {})
         last: Outcome | None = None
         for index, body in enumerate(bodies):
             if index in parts:
                 continue
             if last is not None:
-                earlier.append(attempt_of(request, number, last, time.time(), 0.0))
-                await self._admit_next(request, 0)
-            last = await self._post(request.path, body, answered_before=answered_before)
+                visit.note(request, visit.number, last)
+                await self._admit_next(visit, 0)
+            last = await self._post(visit, request.path, body, answered_before=answered_before)
             if last.error is not None and last.error.action is not Action.END_ROW:
                 return last
             parts[index] = last
         del self._parts[request.key]
         return _joined([parts[index] for index in range(len(bodies))])
 
-    async def _admit_next(self, request: Request, tokens: int) -> None:
-        waited_s = await self.limiter.admit_next(tokens)
-        self._waited_s[request.key] = self._waited_s.get(request.key, 0.0) + waited_s
+    async def _admit_next(self, visit: Visit, tokens: int) -> None:
+        visit.waited_s += await self.pool.admit_next(visit.turn, tokens)
 
-    async def _post(self, path: str, body: bytes, *, answered_before: bool) -> Outcome:
+    async def _post(self, visit: Visit, path: str, body: bytes, *, answered_before: bool) -> Outcome:
         try:
-            response = await self.transport.post(path, body)
+            response = await self.transports[visit.turn.replica.number].post(path, body)
         except RequestError as error:
             return Outcome(None, error)
         return judge(self.endpoint, response, answered_before=answered_before)
 
 
-def sender_for(endpoint: Endpoint, transport: Transport, limiter: Limiter) -> LikelihoodSender | None:
+def sender_for(endpoint: Endpoint, transports: Sequence[Transport], pool: Pool) -> LikelihoodSender | None:
     """Return what sends requests of this endpoint; null for those that go out as they are."""
-    return LikelihoodSender(transport, endpoint, limiter) if endpoint.parse_exchange is not None else None
+    return LikelihoodSender(transports, endpoint, pool) if endpoint.parse_exchange is not None else None
 
 
 def _finding(outcome: Outcome, form: Form) -> tuple[Finding | None, str]:

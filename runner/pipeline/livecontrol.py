@@ -21,8 +21,8 @@ from runner.pipeline.steering import (
     Unpause,
     changed,
     difference,
-    limits_in_force,
     read_command,
+    servers_in_force,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runner.config import RunConfig
-    from runner.limiter import Limiter
+    from runner.limiter import Pool
     from runner.pipeline.sessionplan import Steering
     from runner.pipeline.steering import Command
     from runner.pipeline.underway import UnderWay
@@ -60,7 +60,7 @@ class LiveControl:
     """Takes commands for one session. Nothing that anybody sends, or does not send, can end or stop the run."""
 
     steering: Steering
-    limiter: Limiter
+    pool: Pool
     under_way: UnderWay
     session: Steered
     on_event: Callable[[str, dict[str, object]], None]
@@ -115,13 +115,13 @@ class LiveControl:
         async with self._alone:
             if isinstance(command, Change):
                 entry = await self._change(command)
-            elif isinstance(command, Pause) is self.limiter.statistics().paused:
+            elif isinstance(command, Pause) is self.pool.statistics().paused:
                 entry = {}
             elif isinstance(command, Unpause):
-                self.limiter.unpause()
+                self.pool.unpause()
                 entry = {"paused": False}
             else:
-                self.limiter.pause()
+                self.pool.pause()
                 entry = {"paused": True}
             return self._view() | await self._put_down(entry)
 
@@ -129,7 +129,7 @@ class LiveControl:
         folder = self.steering.folder
         config = await anyio.to_thread.run_sync(changed, self._config, command.texts, folder.root)
         found = difference(self._config.limits, config.limits)
-        self.limiter.change(self.steering.limits_of(config))
+        self.pool.change(self.steering.limits_of(config))
         self._config = config
         self.session.hire()
         return {"limits": found} if found else {}
@@ -146,8 +146,7 @@ class LiveControl:
         return {"changed": entry}
 
     def _view(self) -> dict[str, Any]:
-        now, snapshot, seen = awake_s(), self.session.snapshot(), self.limiter.statistics()
-        limits_of = self.steering.limits_of
+        now, snapshot, seen = awake_s(), self.session.snapshot(), self.pool.statistics()
         return {
             "paused": seen.paused,
             "paused_s": round(seen.paused_s, 3),
@@ -164,7 +163,9 @@ class LiveControl:
             "elapsed_s": round(snapshot.elapsed_s, 3),
             "eta_s": None if snapshot.eta_s is None else round(snapshot.eta_s, 1),
             "frozen_for_s": round(seen.frozen_for_s, 3),
-            "limits": limits_in_force(limits_of(self.steering.config), limits_of(self._config), seen),
+            "servers": servers_in_force(
+                self.steering.limits_of(self.steering.config), self.steering.limits_of(self._config), seen
+            ),
             "slowest": [
                 asdict(one) | {"age_s": round(one.age_s, 3)} for one in self.under_way.slowest(now, _MOST_STRAGGLERS)
             ],

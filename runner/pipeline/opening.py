@@ -22,6 +22,7 @@ from runner.folder.commits import read_commits
 from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
+from runner.limiter import BreakerPolicy
 from runner.pipeline.adapters import kept_adapter, kept_endpoint
 from runner.pipeline.adapting import adapting_for, note_lessons
 from runner.pipeline.again import find_again
@@ -68,7 +69,7 @@ class RunOptions:
 
     `say` gets lines for the person watching; `reuse_input` takes what the folder holds again, as `resume` does:
     a spooled standard input, and the adapter as it was used. `only` names the statuses of rows that are sent again, and
-    nothing else is; empty: what is missing is sent.
+    nothing else is; empty: what is missing is sent. `breaker` says when a server counts as out.
     """
 
     where: Where = field(default_factory=Where)
@@ -79,6 +80,7 @@ class RunOptions:
     reuse_input: bool = False
     warnings: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
 
 @dataclass(slots=True)

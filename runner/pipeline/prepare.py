@@ -115,12 +115,13 @@ def read_api_key(config: RunConfig) -> str | None:
     return key
 
 
-def server_name(config: RunConfig) -> str:
-    """Return how the output names the server: its base URL, or `embedded:NAME`."""
+def server_names(config: RunConfig) -> list[str]:
+    """Return how the output names the servers: by their base URLs, or `embedded:NAME`."""
     if config.model.embedded:
-        return f"embedded:{config.model.embedded}"
+        return [f"embedded:{config.model.embedded}"]
     url = config.model.base_url
-    return (url if isinstance(url, str) else url[0].url if url else "").rstrip("/")
+    urls = [url or ""] if not isinstance(url, list) else [one.url for one in url]
+    return [one.rstrip("/") for one in urls]
 
 
 def _first_rows(paths: Sequence[Path]) -> list[dict[str, Any]]:

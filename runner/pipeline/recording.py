@@ -29,7 +29,6 @@ class Recorder:
     """
 
     session: int
-    server: str
     journal: JournalWriter
     state: SessionState
     replaces: bool = False
@@ -63,7 +62,7 @@ class Recorder:
             replaces=self.replaces or pending.kept,
         )
         kind = FrameType.FAILURE if error else FrameType.ANSWER
-        parts = encode_record(record, self.session, self.server)
+        parts = encode_record(record, self.session, attempt.server)
         try:
             await self.journal.store(pending.request.key, kind, *parts)
         except StorageError as trouble:
@@ -74,7 +73,7 @@ class Recorder:
     def note(self, attempt: Attempt) -> None:
         """Put down an attempt after which its row goes on, or stays unsent."""
         try:
-            payload = encode_attempt(attempt, self.session, self.server)
+            payload = encode_attempt(attempt, self.session, attempt.server)
             self.journal.note_attempt(attempt.request_key, payload)
         except StorageError as error:
             self.state.control.stop(StopKind.STORAGE, error)

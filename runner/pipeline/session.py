@@ -85,7 +85,7 @@ class _Session:
             store.sealing.folder, store.run_id, store.manifest_digest, store.next_segment, self._to_seal
         )
         self.journal.slots = server.slots
-        self.recorder = Recorder(store.session, server.name, self.journal, state, replaces=work.again)
+        self.recorder = Recorder(store.session, self.journal, state, replaces=work.again)
         self.learning = self.families = None
         if plan.knowledge.adapting is not None:
             self.learning = Learning(
@@ -144,13 +144,12 @@ class _Session:
                 group.start_soon(self.journal.serve)
                 group.start_soon(self.journal.rotate_when_old)
                 group.start_soon(self._show)
-                if self.plan.server.shared is not None:
-                    group.start_soon(self.plan.server.shared.serve)
+                for shared in self.plan.server.shared:
+                    group.start_soon(shared.serve)
                 group.start_soon(let_go_when_cancelled, self.control)
                 if (steering := self.plan.steering) is not None:
-                    steered = LiveControl(
-                        steering, self.plan.server.limiter, self.state.under_way, self, audience.on_event
-                    )
+                    pool = self.plan.server.limiter
+                    steered = LiveControl(steering, pool, self.state.under_way, self, audience.on_event)
                     group.start_soon(steered.serve)
                 if audience.catch_signals:
                     group.start_soon(watch_signals, self.control, self.counters, audience.say)
@@ -236,8 +235,8 @@ class _Session:
         limiter, pending = self.plan.server.limiter, None
         try:
             pending = self.dispatch.make_ready(rows.receive_nowait())
-            if (ticket := limiter.try_admit(*expected(pending.request))) is not None:
-                pending.ticket = ticket
+            if (turn := limiter.try_admit(*expected(pending.request), last=pending.last)) is not None:
+                pending.turn = turn
                 return pending
         except anyio.WouldBlock:
             pass
@@ -246,7 +245,7 @@ class _Session:
         admitted: Pending | None = None
         with self.control.waiting(), contextlib.suppress(anyio.EndOfStream):
             pending = pending or self.dispatch.make_ready(await rows.receive())
-            pending.ticket = await limiter.admit(*expected(pending.request))
+            pending.turn = await limiter.admit(*expected(pending.request), last=pending.last)
             admitted = pending
         return None if self.control.stopping else admitted
 
@@ -276,12 +275,7 @@ class _Session:
 
     def snapshot(self) -> Snapshot:
         """Return how things stand now."""
-        limits = self.plan.server.limiter.statistics()
-        seen = snapshot_of(
-            self.counters, self.plan.work, waiting=self.backlog.waiting, frozen_for_s=limits.frozen_for_s
-        )
-        oldest_s = self.state.under_way.oldest_s(awake_s())
-        elapsed_s = seen.elapsed_s - limits.paused_s
-        shared = self.plan.server.shared
-        others = shared.others if shared is not None else seen.shared_with
-        return replace(seen, elapsed_s=elapsed_s, paused=limits.paused, oldest_s=oldest_s, shared_with=others)
+        waiting, servers = self.backlog.waiting, self.plan.server.limiter.statistics()
+        seen = snapshot_of(self.counters, self.plan.work, waiting=waiting, servers=servers)
+        others = max((one.others for one in self.plan.server.shared), default=0)
+        return replace(seen, oldest_s=self.state.under_way.oldest_s(awake_s()), shared_with=others)

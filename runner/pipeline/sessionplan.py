@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from runner.endpoints import Endpoint
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
-    from runner.limiter import Limiter, Limits
+    from runner.limiter import Limits, Pool
     from runner.pipeline.adapting import Adapting
     from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.omissions import OmissionWatch
@@ -44,21 +44,21 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Who is asked, and on what terms; `name` stands in the column `server`.
+    """Who is asked, and on what terms. What is one server's own stands in the `limiter`'s replicas.
 
-    `slots` requests may be under way at once. `likelihood` is set where samples go out in a form that is learnt first,
-    `shared` where other processes may use the same key.
+    `transports` stand in the order of the replicas. `slots` requests may be under way at once, at all of them together.
+    `likelihood` is set where samples go out in a form that is learnt first. `shared` holds the part that is taken in
+    limits which other processes use with the same key.
     """
 
-    name: str
     endpoint: Endpoint
-    transport: Transport
-    limiter: Limiter
+    transports: tuple[Transport, ...]
+    limiter: Pool
     slots: int
     retry: RetryPolicy
     price: Price | None
     likelihood: LikelihoodSender | None = None
-    shared: SharedLimit | None = None
+    shared: tuple[SharedLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runner.limiter import Group, Limiter, Unit
+    from runner.limiter import Group, Pool, Replica, Unit
 
 TURN_S = 0.5
 _MOST_BUSY = 10
@@ -30,9 +30,10 @@ _MOST_BUSY = 10
 
 @dataclass(slots=True)
 class SharedLimit:
-    """One limiter's part in a group; `others` is how many processes there are beside this one."""
+    """One server's part in a group; `others` is how many processes there are beside this one."""
 
-    limiter: Limiter
+    pool: Pool
+    replica: Replica
     group: Group
     run_id: str
     on_event: Callable[[str, dict[str, object]], None]
@@ -40,18 +41,18 @@ class SharedLimit:
     _shares: dict[Unit, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.limiter.share(dict.fromkeys(self.limiter.metered(), 0.0))
+        self.pool.share(self.replica, dict.fromkeys(self.replica.limiter.metered(), 0.0))
 
     async def serve(self) -> None:
         """Take part as soon as a limit is known, until cancelled."""
         try:
-            while not self.limiter.metered():  # noqa: ASYNC110 - half a second after a limit was told is soon enough
+            while not self.replica.limiter.metered():  # noqa: ASYNC110 - half a second after a limit was told is soon enough
                 await anyio.sleep(TURN_S)
             await self._take_part()
         except (OSError, CannotCreateError) as error:
             self.on_event("limits not shared", {"reason": str(error)})
             self.others = 0
-            self.limiter.share({})
+            self.pool.share(self.replica, {})
 
     async def _take_part(self) -> None:
         limits = limits_folder()
@@ -74,15 +75,15 @@ class SharedLimit:
                 await anyio.to_thread.run_sync(lease.leave)
 
     async def _renew(self, lease: Lease, demand: Demand) -> None:
-        metered = self.limiter.metered()
-        wanted = demand.note(time.monotonic(), metered, waiting=self.limiter.waits_for_rate)
+        metered = self.replica.limiter.metered()
+        wanted = demand.note(time.monotonic(), metered, waiting=self.pool.waits_for_rate(self.replica))
         claims = {
             unit: Claim(one.limit, wanted[unit], self._shares.get(unit, 0.0) * one.limit)
             for unit, one in metered.items()
         }
         granted, others = await anyio.to_thread.run_sync(lease.renew, claims)
         self._shares = {unit: one.granted / one.limit for unit, one in granted.items()}
-        self.limiter.share(self._shares)
+        self.pool.share(self.replica, self._shares)
         if others != self.others:
             self.others = others
             self.on_event("limits shared", {"with": others})

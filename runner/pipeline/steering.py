@@ -9,14 +9,14 @@ import orjson
 
 from runner.config import config_from_dict, to_dict
 from runner.errors import UsageError
-from runner.limiter import Limits
+from runner.limiter import Limits, shared_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from runner.config import RunConfig
-    from runner.limiter import LimiterStatistics
+    from runner.limiter import LimiterStatistics, PoolStatistics
 
 # A line is read up to here; no command is longer.
 MOST_LINE_BYTES = 16 * 1024
@@ -90,8 +90,23 @@ def difference(before: Limits, after: Limits) -> dict[str, Any]:
     return {f"limits.{name}": getattr(after, name) for name in LIMITS if getattr(after, name) != getattr(before, name)}
 
 
+def servers_in_force(begun: Limits, now: Limits, seen: PoolStatistics) -> list[dict[str, Any]]:
+    """Return of each server whether it is out, what is under way there, and its limits in force."""
+    weights = [one.weight for one in seen.servers]
+    shares = zip(shared_limits(begun, weights), shared_limits(now, weights), seen.servers, strict=True)
+    return [
+        {
+            "name": one.name,
+            "out": one.name in seen.out,
+            "in_flight": one.limiter.in_flight,
+            "limits": limits_in_force(of_begun, of_now, one.limiter),
+        }
+        for of_begun, of_now, one in shares
+    ]
+
+
 def limits_in_force(begun: Limits, now: Limits, seen: LimiterStatistics) -> dict[str, dict[str, Any]]:
-    """Return each limit that is kept, and where it comes from, null where there is none.
+    """Return each limit that is kept at one server, and where it comes from, null where there is none.
 
     `begun` are those that the session began with, `now` those typed in by now. A source is `config`, `set`, `headers`
     (the server's, where they are lower) or `measured`.

@@ -16,7 +16,8 @@ class RetryPolicy:
         default=8,
         metadata={
             "ge": 1,
-            "description": "Failures of the request itself before its row has failed; 429, 503 and 529 do not count.",
+            "description": "Failures of the request itself before its row has failed; 429, 503, 529 and a server "
+            "that is out do not count.",
         },
     )
     max_timeouts: int = field(

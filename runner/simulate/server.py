@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _BACKLOG = 4096
 _CLOSING_S = 5
+# What the listener has accepted when it closes becomes a connection some turns of the loop later.
+_TURNS_TO_ACCEPT = 8
 _METHODS = {**dict.fromkeys(FORMS, "POST"), "/models": "GET"}
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 
@@ -118,10 +120,12 @@ class Simulator:
             self._listener.close()
         for task in self._tasks:
             task.cancel()
-        for connection in self._server.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
-        while self._tasks or self._server.connections:  # noqa: ASYNC110 - aiohttp tells nobody of its last connection
+        turns = 0
+        while turns < _TURNS_TO_ACCEPT or self._tasks or self._server.connections:  # aiohttp tells nobody of its last
+            for connection in self._server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+            turns += 1
             await asyncio.sleep(0)
 
     def _request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

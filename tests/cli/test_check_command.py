@@ -47,6 +47,17 @@ def checks_left() -> list[Path]:
     return sorted((Path(os.environ["XDG_CACHE_HOME"]) / "evalrunner" / "checks").glob("*"))
 
 
+def test_of_a_pool_the_first_server_is_asked_and_the_others_are_named(
+    simulator: Simulator, config: dict[str, Any], tmp_path: Path, here: Callable[..., Finished]
+) -> None:
+    other = "http://127.0.0.1:1/v1"
+    config["model"]["base_url"] = [{"url": simulator.base_url}, {"url": other, "weight": 2}]
+    path = write_config(tmp_path / "my.yaml", config)
+    found = here("check", path, "--json")
+    assert (found.code, found.json["server"], found.json["servers_not_asked"]) == (0, simulator.base_url, [other])
+    assert f"not asked: {other}" in here("check", path).out
+
+
 def test_a_run_knows_what_a_check_found(
     simulator: Simulator, config: dict[str, Any], tmp_path: Path, here: Callable[..., Finished]
 ) -> None:

@@ -347,6 +347,14 @@ def test_what_has_no_knowledge_bases_says_so(here: Callable[..., Finished], tmp_
     assert "an embedded model has no knowledge bases" in one_message(told)
 
 
+def test_a_pool_has_no_knowledge_bases_in_common(here: Callable[..., Finished], tmp_path: Path) -> None:
+    pool = [{"url": "http://127.0.0.1:1/v1"}, {"url": "http://127.0.0.1:2/v1"}]
+    config = {"name": "x", "dataset": {"path": "x.jsonl"}, "model": {"base_url": pool, "name": "m"}}
+    told = here("documents", "list", write_config(tmp_path / "config.yaml", config))
+    assert told.code == 2
+    assert "each server of a pool has knowledge bases of its own" in one_message(told)
+
+
 ODD: list[Any] = [
     [],
     {},

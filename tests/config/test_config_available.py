@@ -26,11 +26,6 @@ if TYPE_CHECKING:
             "request.on_truncated",
             "asking again after a truncated answer with requests of several samples",
         ),
-        (
-            {"model.base_url": [{"url": "http://a"}, {"url": "http://b"}]},
-            "model.base_url",
-            "a pool of more than one server",
-        ),
         ({"budget.max_cost_usd": 1}, "budget.max_cost_usd", "a cost budget"),
         ({"budget.max_tokens": 1}, "budget.max_tokens", "a token budget"),
         ({"budget.max_wall_s": 1}, "budget.max_wall_s", "a wall-clock budget"),
@@ -53,6 +48,7 @@ def test_what_does_not_exist_yet_is_named(
     [
         {},
         {"request.repeats": 5},
+        {"model.base_url": [{"url": "http://a"}, {"url": "http://b", "weight": 2}]},
         {"request.stream": True},
         {"request.on_unsupported": "fail"},
         {"request": {"params": {"max_tokens": 4}, "on_truncated": "retry", "max_tokens_cap": 8}},

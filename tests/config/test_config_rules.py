@@ -170,6 +170,10 @@ def test_a_right_value_is_no_problem(key: str, value: Any, complaints: Callable[
         ([{"weight": 1}], ['model.base_url.0: missing key "url"']),
         (["http://x"], ["model.base_url.0: expected a section with keys, found a text"]),
         ([{"url": 5}], ["model.base_url.0.url: expected a text, found 5"]),
+        (
+            [{"url": "http://x/v1"}, {"url": "http://y/v1"}, {"url": "http://x/v1/"}],
+            ["model.base_url.2.url: the same server stands twice (weight gives a server more of the requests)"],
+        ),
         ([{"url": "http://x", "wait": 1}], ['model.base_url.0.wait: unknown key (did you mean "weight"?)']),
     ],
 )

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import heapq
 import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -12,63 +11,32 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.limiter import Limiter, Limits, Unit, Verdict
+from runner.limiter import Limiter, Limits, Pool, Replica, Ticket, Unit, Verdict
 from runner.limiter.allowance import BURST_S
 from runner.limiter.demand import Metered
-from runner.limiter.limiter import RAMP_PER_S, RAMP_S, pause
+from runner.limiter.limiter import RAMP_PER_S, RAMP_S
+from runner.limiter.pool import pause
 from runner.records import Usage
+from tests.support.fake_time import FakeTime, settle_down
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from runner.limiter import Ticket
+    from runner.limiter import Turn
 
 MANY = 10**6
 
 
 @dataclass
-class FakeTime:
-    """A clock that only moves when told, and sleeps on it."""
-
-    now: float = 1000.0
-    sleeps: list[float] = field(default_factory=list)
-    _timers: list[tuple[float, int, anyio.Event]] = field(default_factory=list)
-
-    def clock(self) -> float:
-        return self.now
-
-    async def pause(self, wake: anyio.Event, timeout_s: float) -> None:
-        if math.isfinite(timeout_s):
-            self.sleeps.append(timeout_s)
-            heapq.heappush(self._timers, (self.now + timeout_s, len(self.sleeps), wake))
-        await wake.wait()
-
-    async def advance(self, seconds: float) -> None:
-        end = self.now + seconds
-        await settle_down()
-        while self._timers and self._timers[0][0] <= end:
-            due, _, wake = heapq.heappop(self._timers)
-            self.now = max(self.now, due)
-            wake.set()
-            await settle_down()
-        self.now = end
-
-
-async def settle_down() -> None:
-    """Let every task run until it waits; each turn of the loop can admit one."""
-    for _ in range(100):
-        await checkpoint()
-
-
-@dataclass
 class Bench:
-    """A limiter on a fake clock, and tasks that ask it for admission."""
+    """The limiter of one server on a fake clock, and tasks that queue in a pool of one for admission."""
 
     time: FakeTime
     limiter: Limiter
+    pool: Pool
     group: anyio.abc.TaskGroup
     admitted: list[tuple[float, int]] = field(default_factory=list)
-    tickets: dict[int, Ticket] = field(default_factory=dict)
+    turns: dict[int, Turn] = field(default_factory=dict)
 
     async def ask(self, name: int, tokens: int = 1) -> anyio.CancelScope:
         scope = anyio.CancelScope()
@@ -79,12 +47,12 @@ class Bench:
 
     async def _wait(self, name: int, tokens: int, scope: anyio.CancelScope) -> None:
         with scope:
-            self.tickets[name] = await self.limiter.admit(0, tokens)
+            self.turns[name] = await self.pool.admit(0, tokens)
             self.admitted.append((self.time.now - 1000.0, name))
 
     def answer(self, name: int, tokens: int | None, prompt: int | None = None) -> None:
         usage = Usage(prompt_tokens=prompt, completion_tokens=tokens)
-        self.limiter.done(self.tickets[name], Verdict.ANSWERED, usage)
+        self.pool.done(self.turns[name], Verdict.ANSWERED, usage)
 
     @property
     def names(self) -> list[int]:
@@ -95,12 +63,17 @@ class Bench:
         return [round(time, 5) for time, _ in self.admitted]
 
 
+def pool_of(limiter: Limiter, time: FakeTime) -> Pool:
+    return Pool([Replica(0, "server", limiter)], clock=time.clock, pause=time.pause)
+
+
 @asynccontextmanager
 async def open_bench(limits: Limits) -> AsyncIterator[Bench]:
     time = FakeTime()
     async with anyio.create_task_group() as group:
         limits = limits if limits.max_in_flight != "auto" else replace(limits, max_in_flight=MANY)
-        yield Bench(time, Limiter(limits, time.clock, pause=time.pause), group)
+        limiter = Limiter(limits, time.clock)
+        yield Bench(time, limiter, pool_of(limiter, time), group)
         group.cancel_scope.cancel()
 
 
@@ -116,16 +89,19 @@ def completes_at_once(wait: Callable[[], Awaitable[None]]) -> bool:
 
 def test_without_limits_admission_never_suspends() -> None:
     limiter = Limiter(Limits(max_in_flight=MANY))
-    assert all(completes_at_once(lambda: limiter.admit(10**9)) for _ in range(1000))
-    statistics = limiter.statistics()
-    assert (statistics.admitted, statistics.in_flight, statistics.waiting, statistics.waited_s) == (1000, 1000, 0, 0.0)
+    pool = Pool([Replica(0, "server", limiter)])
+    assert all(completes_at_once(lambda: pool.admit(10**9)) for _ in range(1000))
+    seen, statistics = pool.statistics(), limiter.statistics()
+    assert (seen.admitted, seen.in_flight, seen.waiting, seen.waited_s) == (1000, 1000, 0, 0.0)
     assert statistics.requests_per_minute is statistics.tokens_per_minute is statistics.measured_per_minute is None
 
 
 def test_what_conforms_is_admitted_without_suspending() -> None:
-    limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=60 * 10 / BURST_S), FakeTime().clock)
-    assert all(completes_at_once(lambda: limiter.admit(1)) for _ in range(10))
-    assert limiter.try_admit(1) is None
+    time = FakeTime()
+    limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=60 * 10 / BURST_S), time.clock)
+    pool = pool_of(limiter, time)
+    assert all(completes_at_once(lambda: pool.admit(1)) for _ in range(10))
+    assert pool.try_admit(1) is None
 
 
 @pytest.mark.asyncio
@@ -136,9 +112,9 @@ async def test_a_backlog_is_paced_in_order() -> None:
         await bench.time.advance(10.0)
         assert bench.names == list(range(6))
         assert bench.times == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
-        statistics = bench.limiter.statistics()
+        statistics = bench.pool.statistics()
         assert (statistics.admitted, statistics.waiting, statistics.waited_s) == (6, 0, 7.5)
-        assert statistics.requests_per_minute == 120.0
+        assert bench.limiter.statistics().requests_per_minute == 120.0
 
 
 @pytest.mark.asyncio
@@ -147,7 +123,7 @@ async def test_the_first_sleeps_exactly_what_is_missing_and_the_others_not_at_al
         for name in range(4):
             await bench.ask(name)
         assert bench.time.sleeps == pytest.approx([1.0])
-        assert bench.limiter.statistics().waiting == 3
+        assert bench.pool.statistics().waiting == 3
         await bench.time.advance(1.0)
         assert bench.time.sleeps == pytest.approx([1.0, 1.0])
 
@@ -258,7 +234,7 @@ async def test_where_a_server_refuses_what_was_given_back_nothing_more_is_given_
             await bench.ask(name, tokens=10)
         bench.answer(0, 0)
         await bench.time.advance(10.0)
-        bench.limiter.done(bench.tickets[1], Verdict.REFUSED)
+        bench.pool.done(bench.turns[1], Verdict.REFUSED)
         bench.answer(2, 0)
         await bench.ask(3, tokens=100)
         await bench.ask(4, tokens=1)
@@ -272,11 +248,11 @@ async def test_no_more_are_under_way_than_allowed() -> None:
         for name in range(4):
             await bench.ask(name)
         assert bench.names == [0, 1]
-        bench.limiter.done(bench.tickets[0], Verdict.FAILED)
+        bench.pool.done(bench.turns[0], Verdict.FAILED)
         await settle_down()
         assert bench.names == [0, 1, 2]
         assert bench.limiter.statistics().in_flight == 2
-        bench.limiter.change(Limits(max_in_flight=3))
+        bench.pool.change(Limits(max_in_flight=3))
         await settle_down()
         assert bench.names == [0, 1, 2, 3]
 
@@ -285,28 +261,28 @@ async def test_no_more_are_under_way_than_allowed() -> None:
 async def test_the_next_request_in_the_place_of_one_needs_no_other_place() -> None:
     async with open_bench(Limits(max_in_flight=1, requests_per_minute=60.0)) as bench:
         await bench.ask(0)
-        bench.group.start_soon(bench.limiter.admit_next, 1)
+        bench.group.start_soon(bench.pool.admit_next, bench.turns[0], 1)
         await bench.time.advance(1.5)
-        statistics = bench.limiter.statistics()
+        statistics = bench.pool.statistics()
         assert (statistics.admitted, statistics.in_flight, statistics.waiting) == (2, 1, 0)
 
 
 @pytest.mark.asyncio
 async def test_a_pause_holds_everyone_until_it_ends() -> None:
     async with open_bench(Limits()) as bench:
-        bench.limiter.pause()
+        bench.pool.pause()
         await bench.ask(0)
         await bench.time.advance(100.0)
-        bench.limiter.pause()  # once is enough
+        bench.pool.pause()  # once is enough
         await bench.time.advance(50.0)
         assert bench.names == []
-        assert (bench.limiter.statistics().paused, bench.limiter.statistics().paused_s) == (True, 150.0)
-        bench.limiter.unpause()
-        bench.limiter.unpause()
+        assert (bench.pool.statistics().paused, bench.pool.statistics().paused_s) == (True, 150.0)
+        bench.pool.unpause()
+        bench.pool.unpause()
         await settle_down()
         assert bench.names == [0]
         await bench.time.advance(5.0)
-        assert (bench.limiter.statistics().paused, bench.limiter.statistics().paused_s) == (False, 150.0)
+        assert (bench.pool.statistics().paused, bench.pool.statistics().paused_s) == (False, 150.0)
 
 
 @pytest.mark.asyncio
@@ -316,10 +292,10 @@ async def test_a_pause_saves_nothing_up() -> None:
             await bench.ask(name)
         await bench.time.advance(1.0)
         before = len(bench.names)
-        bench.limiter.pause()
+        bench.pool.pause()
         await bench.time.advance(3600.0)
         assert len(bench.names) == before
-        bench.limiter.unpause()
+        bench.pool.unpause()
         await bench.time.advance(1.0)
         assert len(bench.names) - before <= 10 * (1.0 + BURST_S) + 1
 
@@ -328,15 +304,15 @@ async def test_a_pause_saves_nothing_up() -> None:
 async def test_the_wait_for_another_request_is_told() -> None:
     async with open_bench(Limits(max_in_flight=1)) as bench:
         await bench.ask(0)
-        bench.limiter.pause()
+        bench.pool.pause()
         waited: list[float] = []
 
         async def go_on() -> None:
-            waited.append(await bench.limiter.admit_next(1))
+            waited.append(await bench.pool.admit_next(bench.turns[0], 1))
 
         bench.group.start_soon(go_on)
         await bench.time.advance(30.0)
-        bench.limiter.unpause()
+        bench.pool.unpause()
         await settle_down()
         assert waited == [30.0]
 
@@ -346,7 +322,7 @@ async def test_limits_that_are_changed_hold_at_once() -> None:
     async with open_bench(Limits(requests_per_minute=1.0)) as bench:
         await bench.ask(0)
         await bench.ask(1)
-        bench.limiter.change(Limits(max_in_flight=MANY, requests_per_minute=60.0))
+        bench.pool.change(Limits(max_in_flight=MANY, requests_per_minute=60.0))
         await bench.time.advance(70.0)
         assert bench.names == [0, 1]
         await bench.ask(2)
@@ -360,8 +336,8 @@ async def test_limits_that_a_server_tells_hold_and_the_configs_if_it_is_lower() 
     told = {"x-ratelimit-limit-requests": "120", "x-ratelimit-remaining-requests": "100"}
     for typed, expected in ((None, 120.0), (60.0, 60.0), (600.0, 120.0)):
         limiter = Limiter(Limits(requests_per_minute=typed), FakeTime().clock)
-        ticket = limiter.try_admit(1)
-        assert ticket is not None
+        ticket = limiter.ask(1)
+        assert isinstance(ticket, Ticket)
         limiter.done(ticket, Verdict.ANSWERED, headers=told)
         assert limiter.statistics().requests_per_minute == expected
 
@@ -372,9 +348,9 @@ async def test_what_a_server_says_is_left_is_an_upper_bound() -> None:
         await bench.ask(0)
         await bench.time.advance(10.0)
         left = {"x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "0"}
-        ticket = bench.limiter.try_admit(0)
-        assert ticket is not None
-        bench.limiter.done(ticket, Verdict.ANSWERED, headers=left)
+        turn = bench.pool.try_admit(0)
+        assert turn is not None
+        bench.pool.done(turn, Verdict.ANSWERED, headers=left)
         await bench.ask(1)
         assert bench.names == [0]
         await bench.time.advance(1.0)
@@ -385,19 +361,19 @@ async def test_what_a_server_says_is_left_is_an_upper_bound() -> None:
 async def test_prompts_are_reserved_as_servers_counted_them() -> None:
     async with open_bench(Limits(tokens_per_minute=60_000.0)) as bench:
         for _ in range(50):
-            ticket = await bench.limiter.admit(100, 0)
-            bench.limiter.done(ticket, Verdict.ANSWERED, Usage(prompt_tokens=150, completion_tokens=7))
+            turn = await bench.pool.admit(100, 0)
+            bench.pool.done(turn, Verdict.ANSWERED, Usage(prompt_tokens=150, completion_tokens=7))
             bench.time.now += 1.0
-        assert (await bench.limiter.admit(100, 0)).prompt_tokens == pytest.approx(150, abs=2)
+        assert (await bench.pool.admit(100, 0)).ticket.prompt_tokens == pytest.approx(150, abs=2)
         bench.time.now += 1.0
-        assert (await bench.limiter.admit(0, None)).answer_tokens == pytest.approx(7 * 1.5, abs=1)
+        assert (await bench.pool.admit(0, None)).ticket.answer_tokens == pytest.approx(7 * 1.5, abs=1)
 
 
 def test_without_any_limit_the_start_is_slow_and_few_are_under_way() -> None:
     time = FakeTime()
     limiter = Limiter(Limits(), time.clock)
-    tickets = [limiter.try_admit(1) for _ in range(100)]
-    assert 1 <= sum(ticket is not None for ticket in tickets) <= 8
+    said = [limiter.ask(1) for _ in range(100)]
+    assert 1 <= sum(isinstance(one, Ticket) for one in said) <= 8
 
 
 @pytest.mark.asyncio
@@ -443,9 +419,9 @@ async def test_after_the_ramp_nothing_holds_anyone() -> None:
         bench.limiter.freeze(bench.time.now + 10.0)
         await bench.time.advance(10.0 + RAMP_S)
         for _ in range(500):
-            await bench.limiter.admit(1)
+            await bench.pool.admit(1)
         assert bench.time.sleeps == []
-        assert completes_at_once(lambda: bench.limiter.admit(1))
+        assert completes_at_once(lambda: bench.pool.admit(1))
 
 
 @pytest.mark.asyncio
@@ -459,7 +435,7 @@ async def test_a_cancelled_waiter_charges_nothing_and_the_queue_goes_on() -> Non
         first.cancel()
         middle.cancel()
         await settle_down()
-        assert bench.limiter.statistics().waiting == 1
+        assert bench.pool.statistics().waiting == 1
         await bench.time.advance(10.0)
         assert list(zip(bench.times, bench.names, strict=True)) == [(0.0, 0), (1.0, 3)]
         assert bench.limiter.statistics().admitted == 2
@@ -556,7 +532,7 @@ async def crowd(limits: Limits, asked: list[Ask], freezes: dict[int, float]) -> 
         # Everyone who was not cancelled got through, in the order of asking, and nobody during a freeze.
         assert bench.names == [name for name in range(len(asked)) if name not in cancelled]
         assert not [1 for time, _ in bench.admitted for since, until in frozen if since < time < until - 1e-5]
-        statistics = bench.limiter.statistics()
+        statistics = bench.pool.statistics()
         assert (statistics.admitted, statistics.waiting) == (len(bench.names), 0)
         if limits.requests_per_minute is not None:
             rate = limits.requests_per_minute / 60.0
@@ -591,8 +567,8 @@ def test_what_the_server_tells_is_shared_too() -> None:
     limiter = Limiter(Limits(max_in_flight=MANY), FakeTime().clock)
     limiter.share({Unit.REQUESTS: 0.25})
     assert limiter.metered() == {}
-    ticket = limiter.try_admit(0)
-    assert ticket is not None
+    ticket = limiter.ask(0)
+    assert isinstance(ticket, Ticket)
     limiter.done(ticket, Verdict.ANSWERED, headers={"x-ratelimit-limit-requests": "6000"})
     assert limiter.statistics().requests_per_minute == 1_500
     assert limiter.metered() == {Unit.REQUESTS: Metered(6_000.0, 1_500.0, 0.0)}
@@ -601,8 +577,8 @@ def test_what_the_server_tells_is_shared_too() -> None:
 def test_of_what_the_server_says_is_left_a_share_counts() -> None:
     limiter = Limiter(Limits(max_in_flight=MANY, requests_per_minute=60 * 40 / BURST_S), FakeTime().clock)
     limiter.share({Unit.REQUESTS: 0.5})
-    ticket = limiter.try_admit(0)
-    assert ticket is not None
+    ticket = limiter.ask(0)
+    assert isinstance(ticket, Ticket)
     headers = {"x-ratelimit-limit-requests": str(60 * 40 / BURST_S), "x-ratelimit-remaining-requests": "12"}
     limiter.done(ticket, Verdict.ANSWERED, headers=headers)
     assert admitted_at_once(limiter) == 6
@@ -611,14 +587,14 @@ def test_of_what_the_server_says_is_left_a_share_counts() -> None:
 @pytest.mark.asyncio
 async def test_without_a_share_nothing_goes_and_a_share_wakes_who_waits() -> None:
     async with open_bench(Limits(requests_per_minute=60 * 10 / BURST_S)) as bench:
-        bench.limiter.share({Unit.REQUESTS: 0.0})
+        bench.pool.share(bench.pool.replicas[0], {Unit.REQUESTS: 0.0})
         await bench.ask(1)
         await bench.time.advance(100.0)
         assert bench.names == []
-        bench.limiter.share({Unit.REQUESTS: 0.1})
+        bench.pool.share(bench.pool.replicas[0], {Unit.REQUESTS: 0.1})
         await bench.time.advance(0.0)
         assert bench.names == [1]
-        bench.limiter.share({})
+        bench.pool.share(bench.pool.replicas[0], {})
         assert bench.limiter.statistics().requests_per_minute == 60 * 10 / BURST_S
 
 
@@ -628,13 +604,13 @@ async def test_who_waits_for_a_slot_or_a_pause_does_not_wait_for_the_rate() -> N
         await bench.ask(1)
         await bench.ask(2)
         assert bench.names == [1]
-        assert not bench.limiter.waits_for_rate
+        assert not bench.pool.waits_for_rate(bench.pool.replicas[0])
         bench.answer(1, None)
         await settle_down()
-        assert bench.limiter.waits_for_rate
-        bench.limiter.pause()
-        assert not bench.limiter.waits_for_rate
+        assert bench.pool.waits_for_rate(bench.pool.replicas[0])
+        bench.pool.pause()
+        assert not bench.pool.waits_for_rate(bench.pool.replicas[0])
 
 
 def admitted_at_once(limiter: Limiter) -> int:
-    return sum(1 for _ in iter(lambda: limiter.try_admit(0), None))
+    return sum(1 for _ in iter(lambda: isinstance(limiter.ask(0), Ticket), False))

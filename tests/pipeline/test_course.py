@@ -25,6 +25,7 @@ from runner.errors import (
 )
 from runner.pipeline.control import StopKind
 from runner.pipeline.course import Divide, Fail, Halt, Seen, course_after, named
+from runner.pipeline.outage import Standing
 from runner.retry import History, Retry, RetryPolicy, Stop, decide
 
 if TYPE_CHECKING:
@@ -129,6 +130,57 @@ def test_a_connection_that_breaks_again_is_the_requests_own_doing() -> None:
     assert again.message == stale.message
     assert again.action is Action.RETRY
     assert named(None, History(10.0, free_retries=1)) is None
+
+
+OUT = Standing(excused=True)
+SLOW = RequestTimeoutError("slow")
+
+
+@pytest.mark.parametrize(
+    ("error", "history", "expected"),
+    [
+        (ServerError("oops"), WORN, History(10.0, attempts_used=2, free_retries=1)),
+        (DisconnectError("cut"), History(-500.0, attempts_used=2), History(-500.0, attempts_used=2, free_retries=1)),
+        (ConnectError("refused"), History(10.0, attempts_used=3), History(10.0, attempts_used=3, free_retries=1)),
+        (SLOW, NEW, History(10.0, timeouts=1, free_retries=1)),
+        (SLOW, History(10.0, timeouts=1), None),  # it may have been billed twice
+        (ServerError("oops"), History(10.0, timeouts=2), History(10.0, timeouts=2, free_retries=1)),
+    ],
+)
+def test_a_row_whose_server_is_out_uses_no_attempt_and_no_deadline(
+    error: RequestError, history: History, expected: History | None
+) -> None:
+    decided = course(error, history, replace(seen(answered=0, last_answer_at=0.0, packs=True), servers=OUT))
+    if expected is None:
+        assert decided == Fail()
+    else:
+        assert isinstance(decided, Retry)
+        assert decided.history == expected
+        assert decided.wait_s <= POLICY.first_wait_s
+
+
+def test_servers_that_are_gone_end_the_run() -> None:
+    gone = replace(seen(), servers=replace(OUT, gone=True))
+    assert course(ServerError("oops"), NEW, gone) == Halt(StopKind.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    "error", [RateLimitError("wait", retry_after_s=3.0), OverloadError("full", retry_after_s=500.0)]
+)
+def test_a_wait_that_one_server_asks_for_is_its_own_while_another_may_take_the_row(error: RequestError) -> None:
+    elsewhere = replace(seen(), servers=Standing(elsewhere=True))
+    decided = course(error, NEW, elsewhere)
+    assert isinstance(decided, Retry)
+    assert decided.freeze_s == error.retry_after_s
+    assert decided.wait_s <= POLICY.first_wait_s
+
+
+def test_nobody_is_unreachable_while_another_server_may_be_there() -> None:
+    elsewhere = replace(seen(answered=0, last_answer_at=0.0), servers=Standing(elsewhere=True))
+    history = History(10.0, attempts_used=3)
+    assert course_after(ConnectError("refused"), history, RetryPolicy(), elsewhere, random=0.5) != Halt(
+        StopKind.UNREACHABLE
+    )
 
 
 ERRORS = st.builds(

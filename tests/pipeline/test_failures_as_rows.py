@@ -23,6 +23,7 @@ from runner.simulate.failures import FAILURES
 from runner.simulate.prompts import read_chat
 from runner.simulate.vectors import VECTOR_FAULTS
 from tests.support.odd_server import Gone, answering, completion
+from tests.support.pools import BRISK, run_pool
 from tests.support.runs import by_sample, check_books, config_for, questions, run_again, sent_by, table, write_rows
 from tests.support.serving import QUICK, serving
 
@@ -460,7 +461,7 @@ def test_a_server_that_goes_away_ends_the_run_with_its_answers_kept(simulator: S
     dataset = write_rows(tmp_path / "data.jsonl", questions(SAMPLES))
     with answering(answer) as base_url:
         config = config_for(simulator, dataset, model={"base_url": base_url}, limits={"max_in_flight": 2})
-        summary = runner.run(config, run_dir=tmp_path / "run")
+        summary = run_pool(config, tmp_path / "run", breaker=replace(BRISK, give_up_s=0.05))
     assert (summary.exit_code, summary.status, summary.ok, summary.failed) == (6, "incomplete", 6, 0)
     assert {row["text"] for row in table(summary.run_dir)} == {"here"}
 

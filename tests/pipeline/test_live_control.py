@@ -11,7 +11,7 @@ import pytest
 from runner.config import config_from_dict
 from runner.errors import StorageError
 from runner.folder.layout import RunFolder
-from runner.limiter import Limiter, Limits
+from runner.limiter import Limiter, Limits, Pool, Replica
 from runner.pipeline.backlog import Pending
 from runner.pipeline.livecontrol import LiveControl
 from runner.pipeline.sessionplan import Steering
@@ -53,7 +53,8 @@ def control_of(session: Session, folder: Path, record: Any = None) -> LiveContro
     steering = Steering(
         RunFolder(folder), config, lambda one: one.limits, record or session.recorded.append, lambda text: text
     )
-    return LiveControl(steering, Limiter(Limits(max_in_flight=1)), UnderWay(), session, lambda *_: None)
+    pool = Pool([Replica(0, "s", Limiter(Limits(max_in_flight=1)))])
+    return LiveControl(steering, pool, UnderWay(), session, lambda *_: None)
 
 
 @pytest.mark.asyncio
@@ -82,7 +83,7 @@ async def test_what_the_disk_does_not_take_is_done_all_the_same(tmp_path: Path) 
     reply = orjson.loads(await control._reply(b'{"command":"set","set":["limits.max_in_flight=4"]}'))
     assert "no space left" in reply["warning"]
     assert reply["changed"] == {"limits": {"limits.max_in_flight": 4}}
-    assert (control.limiter.slots, session.hired) == (4, 1)
+    assert (control.pool.slots, session.hired) == (4, 1)
 
 
 @pytest.mark.asyncio
@@ -91,7 +92,7 @@ async def test_changes_add_up_and_what_changes_nothing_is_not_recorded(tmp_path:
     control = control_of(session, tmp_path)
     for text in ("limits.max_in_flight=4", "limits.tokens_per_minute=50", "limits.max_in_flight=4"):
         await control._reply(b'{"command":"set","set":["%b"]}' % text.encode())
-    statistics = control.limiter.statistics()
+    statistics = control.pool.replicas[0].limiter.statistics()
     assert (statistics.max_in_flight, statistics.tokens_per_minute) == (4, 50.0)
     assert session.recorded == [
         {"limits": {"limits.max_in_flight": 4}},

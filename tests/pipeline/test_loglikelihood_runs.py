@@ -22,6 +22,7 @@ from runner.pipeline.verify import verify
 from runner.simulate import FaultRules, LanguageModel, Latency, SimulatorOptions, distribution_from_text
 from tests.support.likelihood_truth import truth
 from tests.support.odd_server import Reply, answering
+from tests.support.pools import fleet, run_pool
 from tests.support.runs import sent_by, table, write_config, write_rows
 from tests.support.serving import QUICK, serving
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner import RunSummary
+    from runner.progress import Snapshot
     from tests.support.odd_server import Call
 
 CHOICES = [
@@ -472,3 +474,27 @@ def test_kills_lose_nothing_and_a_sample_is_whole_or_not_there(tmp_path: Path, *
     requests_a_sample, in_flight = (1 if arrays else 4), 4
     wanted = len(rows) if arrays else sum(len(row["choices"]) for row in rows)
     assert wanted < answered <= wanted + (kills + 1) + kills * in_flight * requests_a_sample
+
+
+def test_samples_are_shared_over_the_servers_of_a_pool_and_one_may_die(tmp_path: Path) -> None:
+    served = replace(
+        QUICK, language_model=LanguageModel(), latency=Latency(first_token=distribution_from_text("0.002"))
+    )
+    rows = samples(120)
+    dataset = write_rows(tmp_path / "data.jsonl", rows)
+    with fleet(served, served) as servers:
+        stopped: list[int] = []
+
+        def look(snapshot: Snapshot) -> None:
+            if not stopped and snapshot.done >= 30:
+                servers.stop(1)
+                stopped.append(snapshot.done)
+
+        config = config_for("", dataset)
+        config["model"]["base_url"] = servers.pool
+        summary = run_pool(config, tmp_path / "run", look=look)
+        assert (summary.exit_code, summary.failed) == (0, 0)
+        check_rows(summary, rows)
+        attempts = table(tmp_path / "run", "attempts")
+        assert {row["server"] for row in attempts if row["error_kind"] is None} == set(servers.urls)
+        assert {row["server"] for row in attempts if row["error_kind"]} <= {servers.urls[1]}

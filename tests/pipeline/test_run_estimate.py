@@ -15,22 +15,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.pipeline.estimate import Estimate
+    from runner.pipeline.survey import Rehearsal
 
 
 def estimated(
     folder: Path, rows: list[dict[str, Any]], price: Price | None = None, limits: Limits | None = None, **request: Any
 ) -> Estimate:
+    return estimate(rehearsed(folder, rows, **request).production, price, limits or Limits())
+
+
+def rehearsed(
+    folder: Path, rows: list[dict[str, Any]], *, base_url: Any = "http://127.0.0.1:9/v1", **request: Any
+) -> Rehearsal:
     dataset = write_rows(folder / "data.jsonl", rows)
     config = {
         "name": "test",
         "dataset": {"path": str(dataset), "id": "id"},
-        "model": {"base_url": "http://127.0.0.1:9/v1", "name": "m"},
+        "model": {"base_url": base_url, "name": "m"},
         "request": {"messages": [{"role": "user", "content": "{{ question }}"}], **request},
         "output": {"dir": str(folder / "outputs")},
     }
     rehearsal = rehearse(config_from_dict(config, folder), Where(run_dir=folder / "run"))
     assert not (folder / "run").exists()
-    return estimate(rehearsal.production, price, limits or Limits())
+    return rehearsal
 
 
 def test_rows_and_tokens_are_counted_before_anything_is_sent(tmp_path: Path) -> None:
@@ -76,6 +83,12 @@ def test_time_is_that_of_the_tightest_limit(tmp_path: Path, limits: Limits, seco
         assert found.seconds_under_limits == seconds
     else:
         assert found.seconds_under_limits == pytest.approx(seconds, rel=0.02)
+
+
+def test_limits_are_those_of_each_server(tmp_path: Path) -> None:
+    rehearsal = rehearsed(tmp_path, questions(10), base_url=[{"url": "http://a/v1"}, {"url": "http://b/v1"}])
+    found = estimate(rehearsal.production, None, Limits(requests_per_minute=60), servers=2)
+    assert found.seconds_under_limits == 5.0
 
 
 def test_a_large_dataset_is_sampled_over_its_whole_length(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from runner.config import config_from_dict
 from runner.errors import ConfigError, UsageError
-from runner.limiter import Limiter, Limits, Verdict
+from runner.limiter import Limiter, Limits, Pool, Replica, Ticket, Verdict, shared_limits
 from runner.pipeline.steering import (
     LIMITS,
     Change,
@@ -20,6 +20,7 @@ from runner.pipeline.steering import (
     line_of,
     read_command,
     reminders,
+    servers_in_force,
 )
 
 if TYPE_CHECKING:
@@ -130,8 +131,8 @@ def test_limits_in_force_say_where_they_come_from() -> None:
         "input_tokens_per_minute": {"value": None, "source": None},
         "output_tokens_per_minute": {"value": None, "source": None},
     }
-    ticket = limiter.try_admit(1, 1)
-    assert ticket is not None
+    ticket = limiter.ask(1, 1)
+    assert isinstance(ticket, Ticket)
     told = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "59"}
     limiter.done(ticket, Verdict.ANSWERED, headers=told)
     now = replace(TYPED, max_in_flight="auto", tokens_per_minute=None, input_tokens_per_minute=5.0)
@@ -141,6 +142,25 @@ def test_limits_in_force_say_where_they_come_from() -> None:
     assert found["requests_per_minute"] == {"value": 60.0, "source": "headers"}
     assert found["tokens_per_minute"] == {"value": None, "source": None}
     assert found["input_tokens_per_minute"] == {"value": 5.0, "source": "set"}
+
+
+def test_limits_in_force_are_told_for_each_server_of_a_pool() -> None:
+    weights, now = [2.0, 1.0], replace(TYPED, max_in_flight=5, tokens_per_minute=None)
+    replicas = [
+        Replica(number, f"s{number}", Limiter(own), weight)
+        for number, (own, weight) in enumerate(zip(shared_limits(TYPED, weights), weights, strict=True))
+    ]
+    pool = Pool(replicas)
+    pool.change(now)
+    pool.try_admit(1)
+    first, second = servers_in_force(TYPED, now, pool.statistics())
+    assert (first["name"], first["in_flight"], first["out"]) == ("s0", 1, False)
+    assert (second["name"], second["in_flight"], second["out"]) == ("s1", 0, False)
+    assert first["limits"]["max_in_flight"] == {"value": 5, "source": "set"}
+    assert second["limits"]["max_in_flight"] == {"value": 2, "source": "set"}
+    for server in (first, second):
+        assert server["limits"]["requests_per_minute"] == {"value": 600.0, "source": "config"}
+        assert server["limits"]["tokens_per_minute"] == {"value": None, "source": None}
 
 
 @pytest.mark.parametrize(("measured", "source"), [(59.0, "measured"), (700.0, "config"), (None, "config")])
