@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 import anyio
@@ -613,4 +614,4 @@ async def test_who_waits_for_a_slot_or_a_pause_does_not_wait_for_the_rate() -> N
 
 
 def admitted_at_once(limiter: Limiter) -> int:
-    return sum(1 for _ in iter(lambda: isinstance(limiter.ask(0), Ticket), False))
+    return sum(1 for _ in takewhile(lambda _: isinstance(limiter.ask(0), Ticket), count()))
