@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from runner.progress import Snapshot
 
 if TYPE_CHECKING:
-    from runner.pipeline.rows import Price
     from runner.pipeline.sessionplan import Work
+    from runner.prices import Price
     from runner.records import Usage
 
 

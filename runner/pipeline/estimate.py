@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runner.endpoints import Endpoint
     from runner.limiter import Limits
     from runner.pipeline.produce import Production
-    from runner.pipeline.rows import Price
+    from runner.prices import Price
 
 _SAMPLED_ROWS = 2_000
 # Where each of them may read files of many megabytes.

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from runner.endpoints import Endpoint
     from runner.pipeline.codec import Ended, Part
     from runner.pipeline.dimension import Dimension
-    from runner.records import Attempt, SkippedRow, Usage
+    from runner.prices import Price
+    from runner.records import Attempt, SkippedRow
 
 Columns: TypeAlias = "dict[str, Sequence[Any]]"
 
@@ -46,27 +47,6 @@ _MAX_MESSAGE = 2000
 _INT64 = 2**63
 _TOO_MANY_REQUESTS = 429
 _UNREAD = kind_of(ParseError)
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars for a million tokens; `cached_input` falls back to `input`."""
-
-    input: float
-    output: float
-    cached_input: float | None = None
-
-    def cost(self, usage: Usage) -> float | None:
-        """Return the cost of an answer, null where the server stated no counts."""
-        completion = usage.completion_tokens
-        if completion is None and usage.prompt_tokens == usage.total_tokens:
-            completion = 0  # as of embeddings, whose answers take no tokens
-        if usage.prompt_tokens is None or completion is None:
-            return None
-        cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
-        cached_price = self.input if self.cached_input is None else self.cached_input
-        dollars = (usage.prompt_tokens - cached) * self.input + cached * cached_price
-        return (dollars + completion * self.output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)

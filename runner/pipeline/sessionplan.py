@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.packing import PackLimits
-    from runner.pipeline.rows import Price
     from runner.pipeline.sealing import Sealing
+    from runner.prices import Price
     from runner.progress import Display
     from runner.records import Request, SkippedRow
     from runner.retry import RetryPolicy

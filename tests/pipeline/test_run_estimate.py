@@ -8,7 +8,7 @@ from runner.config import config_from_dict
 from runner.limiter import Limits
 from runner.pipeline import Where, rehearse
 from runner.pipeline.estimate import estimate
-from runner.pipeline.rows import Price
+from runner.prices import Price
 from tests.support.runs import questions, write_rows
 
 if TYPE_CHECKING:
