@@ -196,7 +196,11 @@ class Failure:
 
 @value
 class Attempt:
-    """One HTTP attempt that did not end its request; `number` counts from 1. Times as in `Response`."""
+    """One HTTP attempt that did not end its request; `number` counts from 1. Times as in `Response`.
+
+    `charged_tokens` and `charged_usd` are what the budget was charged for it beyond the usage that an accepted answer
+    states: known usage of a failure, and what may have been billed though no usage came.
+    """
 
     request_key: bytes
     number: int
@@ -207,6 +211,8 @@ class Attempt:
     error_kind: str | None
     retry_after_s: float | None
     request_id: str | None
+    charged_tokens: int = 0
+    charged_usd: float = 0.0
 
 
 @value

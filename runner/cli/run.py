@@ -46,7 +46,8 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")] = False,
     max_cost: Annotated[
-        float | None, typer.Option(metavar="USD", help="Not available yet.", show_default=False)
+        float | None,
+        typer.Option(metavar="USD", help="Stop before all attempts together cost more.", show_default=False),
     ] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
@@ -69,11 +70,13 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     """
     if only is not None:
         raise NotAvailableError("--only: not available yet", hint="a plain run sends failures of a passing kind again")
-    if max_cost is not None:
-        raise NotAvailableError("--max-cost: not available yet", hint="--dry-run shows the estimated cost")
     if sum((run_dir is not None, run_id is not None, new)) > 1:
         raise UsageError("--run-dir, --run-id and --new exclude each other")
-    changes = [*(overrides or ()), *([f"dataset.limit={limit}"] if limit is not None else ())]
+    changes = [*(overrides or ())]
+    if limit is not None:
+        changes.append(f"dataset.limit={limit}")
+    if max_cost is not None:
+        changes.append(f"budget.max_cost_usd={max_cost!r}")
     loaded = load_config(config, overrides=changes)
     where = Where(run_dir, run_id, new)
     for warning in loaded.warnings:

@@ -50,12 +50,6 @@ def _limits(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "limits.input_tokens_per_minute", "a limit for prompt tokens alone"
     if config.limits.output_tokens_per_minute is not None:
         yield "limits.output_tokens_per_minute", "a limit for answer tokens alone"
-    if config.budget.max_cost_usd is not None:
-        yield "budget.max_cost_usd", "a cost budget"
-    if config.budget.max_tokens is not None:
-        yield "budget.max_tokens", "a token budget"
-    if config.budget.max_wall_s is not None:
-        yield "budget.max_wall_s", "a wall-clock budget"
 
 
 def _after(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -27,12 +27,14 @@ _NO_USAGE = Usage()
 class Outcome:
     """What one attempt brought: a response, or an error, or an error with the response that holds it.
 
-    `usage` is the server's own count, with nulls where it stated none.
+    `usage` is the server's own count, with nulls where it stated none. `so_far` is that of the parts of an answer which
+    came before an error and are not asked for again.
     """
 
     response: Response | None
     error: RequestError | None
     usage: Usage = _NO_USAGE
+    so_far: Usage | None = None
 
 
 async def send(transport: Transport, endpoint: Endpoint, request: Request, *, answered_before: bool) -> Outcome:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from runner.pipeline.budget import NOTHING
 from runner.retry import History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.limiter import Ticket
+    from runner.pipeline.budget import Amount
+    from runner.pipeline.spending import Reserve
     from runner.pipeline.splitting import Family
     from runner.records import Request
 
@@ -30,7 +33,8 @@ class Pending:
     Times are monotonic: `ready_at` is since when it waits for a slot, `first_sent_at` its first send, `history` what it
     has been through since. `queued_s` sums the waits, `queued_before_s` those before the first send. `family` is that
     of the pack it is a part of, once something was refused; `whole` is the request with the encoding that is now tried
-    without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt under way.
+    without. `counted_bytes` is what the backlog counts for it, `ticket` the limiter's word for the attempt under way,
+    `reserve` what the budget holds for it; `paid` is what it was charged of an answer that is not whole yet.
     """
 
     request: Request
@@ -45,6 +49,8 @@ class Pending:
     whole: Request | None = None
     counted_bytes: int = 0
     ticket: Ticket | None = None
+    reserve: Reserve | None = None
+    paid: Amount = NOTHING
 
     def so_far(self) -> History:
         """Return what it has been through up to now."""

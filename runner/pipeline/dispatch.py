@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,6 +12,7 @@ import anyio
 from runner.crash_points import crash_point
 from runner.errors import CancelledError
 from runner.pipeline.attempt import Outcome, attempt_of, send
+from runner.pipeline.budget import NOTHING
 from runner.pipeline.control import StopKind
 from runner.pipeline.course import Divide, Fail, Halt, Seen, course_after, named, verdict_on
 from runner.retry import Retry
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.recording import Recorder
     from runner.pipeline.sessionplan import SessionPlan
+    from runner.pipeline.spending import Spending
     from runner.pipeline.state import SessionState
     from runner.records import Attempt, Request
 
@@ -49,6 +51,7 @@ class Dispatch:
     recorder: Recorder
     learning: Learning | None
     families: Families | None
+    spending: Spending
 
     def make_ready(self, pending: Pending) -> Pending:
         """Put into a row that comes up what is known of the server by now; parts and choices beyond go apart."""
@@ -58,6 +61,17 @@ class Dispatch:
             self.learning.adapt(pending)
         return pending
 
+    async def afford(self, pending: Pending) -> None:
+        """Wait until the budget has room for a row; a pack that is too large goes in parts, and else the run stops."""
+        control = self.state.control
+        while control.stopping or not await self.spending.reserve(pending):
+            if control.stopping:  # a row may have been handed over in that instant
+                await anyio.sleep_forever()
+            if self.families is not None and len(pending.request.cases) > 1:
+                self.families.halve(pending)
+                continue
+            control.stop(StopKind.OVER_BUDGET, self.spending.used_up(pending.request))
+
     async def attempt(self, pending: Pending) -> None:
         """Send an admitted row once and act on what came of it."""
         server, counters, request = self.plan.server, self.state.counters, pending.request
@@ -66,7 +80,11 @@ class Dispatch:
         pending.attempts += 1
         if not pending.first_sent_at:
             pending.first_sent_at, pending.queued_before_s = begun, pending.queued_s
-        self.recorder.journal.note_start(request.key, pending.attempts)
+        if not self.spending.budget.capped:
+            self.recorder.note_start(pending)
+        elif not await self.recorder.keep_start(pending):  # a kill must not make the budget forget the request
+            self.spending.release(pending)
+            return
         counters.in_flight += 1
         counters.attempts += 1
         try:
@@ -76,7 +94,8 @@ class Dispatch:
                 outcome = await self._send_in_form(server.likelihood, pending)
         except anyio.get_cancelled_exc_class():
             cut = Outcome(None, CancelledError("the run was interrupted while the request was under way"))
-            self.recorder.note(attempt_of(request, pending.attempts, cut, sent_at, time.monotonic() - begun))
+            attempt = attempt_of(request, pending.attempts, cut, sent_at, time.monotonic() - begun)
+            self.recorder.note(self._charged(attempt, pending, cut))
             self._tell_limiter(pending, Outcome(None, cut.error))
             raise
         finally:
@@ -86,6 +105,7 @@ class Dispatch:
             outcome = Outcome(None, error)
         self._tell_limiter(pending, outcome)
         attempt = attempt_of(request, pending.attempts, outcome, sent_at, time.monotonic() - begun)
+        attempt = self._charged(attempt, pending, outcome)
         if error is None:
             await self._accept(pending, outcome, attempt)
         elif self.learning is not None and (taught := self.learning.adapting.learn(request, outcome.response)):
@@ -98,6 +118,11 @@ class Dispatch:
         if ticket is not None:
             headers = outcome.response.headers if outcome.response is not None else _NO_HEADERS
             self.plan.server.limiter.done(ticket, verdict_on(outcome.error), outcome.usage, headers)
+
+    def _charged(self, attempt: Attempt, pending: Pending, outcome: Outcome) -> Attempt:
+        """Settle with the budget what an attempt took, and put down what no answer's usage will say of it."""
+        beside = self.spending.settle(pending, outcome)
+        return replace(attempt, charged_tokens=beside.tokens, charged_usd=beside.usd) if beside != NOTHING else attempt
 
     async def _send_in_form(self, likelihood: LikelihoodSender, pending: Pending) -> Outcome:
         earlier: list[Attempt] = []

@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from runner.errors import RunnerError
 from runner.limiter import Limiter
+from runner.pipeline.budget import Budget, Caps, spent_by
 from runner.pipeline.conclude import conclude
 from runner.pipeline.connect import connect
 from runner.pipeline.control import Control, StopKind
@@ -22,7 +23,7 @@ from runner.pipeline.prepare import server_name
 from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
 from runner.pipeline.session import run_session
-from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Store, Work
+from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Store, Terms, Work
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
@@ -112,8 +113,15 @@ def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:
         server=server,
         store=Store(number, manifest.run_id, manifest.config_digest, segment, opened.sealing, opened.log),
         knowledge=Knowledge(opened.omissions, opened.adapting, opened.remember),
+        terms=Terms(_budget(opened), opened.prepared.config.budget.max_wall_s),
         audience=Audience(options.display, options.say, opened.events.write, options.catch_signals),
     )
+
+
+def _budget(opened: OpenRun) -> Budget:
+    """Return the run's budget, with what its earlier sessions took."""
+    caps = opened.prepared.config.budget
+    return Budget(Caps(caps.max_tokens, caps.max_cost_usd), spent_by(opened.log.totals, opened.prepared.price))
 
 
 def _limits(config: RunConfig, plan: RequestPlan) -> Limits:

@@ -18,7 +18,7 @@ from runner.errors import NoChoicesError, ParseError, kind_of, request_errors
 from runner.folder.index import pack_entries, spread_choices
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
-from runner.pipeline.codec import part_of, read_meta
+from runner.pipeline.codec import charged_of, part_of, read_meta
 from runner.pipeline.sharing import share, share_amount
 from runner.readers import ColumnKind, to_kind
 from runner.records import Output, Parsed
@@ -318,16 +318,15 @@ def _ended_attempts(group: RowGroup, shared: Columns, usage: Columns) -> Columns
     """Return the rows of `attempts` for the attempts that ended their requests."""
     if not group.ended:
         return {}
-    last = zip(*(ended.last for ended in group.ended), strict=True)
-    _, numbers, samples, _, _, statuses, kinds, waits, _ = last
+    last = [ended.last for ended in group.ended]
     return {
         **{name: shared[name] for name in ("request_key", "started_at", "latency_s", "server", "request_id")},
-        "attempt": numbers,
+        "attempt": [one[1] for one in last],
         "session": [ended.session for ended in group.ended],
-        "n_samples": samples,
-        "http_status": statuses,
-        "error_kind": kinds,
-        "retry_after_s": waits,
+        "n_samples": [one[2] for one in last],
+        "http_status": [one[5] for one in last],
+        "error_kind": [one[6] for one in last],
+        "retry_after_s": [one[7] for one in last],
         **usage,
     }
 
@@ -522,5 +521,11 @@ def _totals(group: RowGroup, made: Mapping[str, Columns], usage: Columns, notes:
         unpriced=len(answered) - len(known),
         parse_notes=notes,
     )
+    for ended in group.ended:
+        tokens, dollars = charged_of(ended)
+        totals.charged_tokens += tokens
+        totals.charged_usd += dollars
+    totals.charged_tokens += sum(attempt.charged_tokens for attempt, _, _ in group.attempts)
+    totals.charged_usd += sum(attempt.charged_usd for attempt, _, _ in group.attempts)
     totals.add_latencies([group.ended[position].last[4] for position in answered])
     return totals

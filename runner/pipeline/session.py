@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from runner.errors import CannotCreateError, RunnerError, StorageError, internal_error
 from runner.pipeline.backlog import Backlog, Pending
+from runner.pipeline.bounds import Bounds
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.counters import Counters, snapshot_of
 from runner.pipeline.dispatch import Dispatch, expected
@@ -27,8 +28,10 @@ from runner.pipeline.learning import Learning
 from runner.pipeline.recording import Recorder
 from runner.pipeline.sealing import seal_segment
 from runner.pipeline.signals import let_go_when_cancelled, watch_signals
+from runner.pipeline.spending import Spending
 from runner.pipeline.splitting import Splitter
 from runner.pipeline.state import SessionState
+from runner.pipeline.timelimit import stop_in_time
 from runner.records import SkippedRow
 
 if TYPE_CHECKING:
@@ -91,7 +94,8 @@ class _Session:
         if work.packs is not None:
             splitter = Splitter(answer_bytes=work.packs.answer_bytes)
             self.families = Families(splitter, server.retry.max_attempts, plan.audience.on_event, self.recorder, state)
-        self.dispatch = Dispatch(plan, state, self.recorder, self.learning, self.families)
+        self.spending = Spending(plan.terms.budget, Bounds(server.price, likelihoods=server.likelihood is not None))
+        self.dispatch = Dispatch(plan, state, self.recorder, self.learning, self.families, self.spending)
 
     async def run(self) -> SessionResult:
         await self.journal.open()
@@ -140,6 +144,8 @@ class _Session:
                 group.start_soon(self.journal.rotate_when_old)
                 group.start_soon(self._show)
                 group.start_soon(let_go_when_cancelled, self.control)
+                if self.plan.terms.max_wall_s is not None:
+                    group.start_soon(stop_in_time, self.control, self.plan.terms.max_wall_s)
                 if audience.catch_signals:
                     group.start_soon(watch_signals, self.control, self.counters, audience.say)
 
@@ -220,7 +226,7 @@ class _Session:
         limiter, pending = self.plan.server.limiter, None
         try:
             pending = self.dispatch.make_ready(rows.receive_nowait())
-            if (ticket := limiter.try_admit(*expected(pending.request))) is not None:
+            if self.spending.try_reserve(pending) and (ticket := limiter.try_admit(*expected(pending.request))):
                 pending.ticket = ticket
                 return pending
         except anyio.WouldBlock:
@@ -230,6 +236,7 @@ class _Session:
         admitted: Pending | None = None
         with self.control.waiting(), contextlib.suppress(anyio.EndOfStream):
             pending = pending or self.dispatch.make_ready(await rows.receive())
+            await self.dispatch.afford(pending)
             pending.ticket = await limiter.admit(*expected(pending.request))
             admitted = pending
         return admitted
