@@ -15,11 +15,13 @@ from runner.errors import NotAvailableError, UsageError
 from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
 from runner.pipeline.estimate import estimate
+from runner.pipeline.learnt import find_learnt
 from runner.progress import choose_display, duration
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.pipeline import RunSummary
+    from runner.pipeline.estimate import Estimate
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -169,7 +171,7 @@ def _next_step(summary: RunSummary) -> str:
 
 def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
     found = rehearse(config, where)
-    guess = estimate(found.production, found.prepared.price, config.limits)
+    guess = estimate(found.production, found.prepared.price, config.limits, find_learnt(config, found.located))
     facts = {
         "run_dir": str(found.located.folder.root),
         "continues": found.located.manifest is not None,
@@ -186,19 +188,39 @@ def _show_rehearsal(config: RunConfig, where: Where, *, as_json: bool) -> None:
     for warning in found.prepared.warnings:
         say(f"warning: {warning}")
     done = found.scan.samples * found.prepared.plan.repeats - guess.requests
-    completion = "unknown" if guess.completion_tokens is None else f"≤ {guess.completion_tokens:,}"
     rows = [
         ("run folder", str(found.located.folder.root) + (" (continued)" if found.located.manifest else " (new)")),
         ("samples", f"{found.scan.samples:,} usable, {found.scan.bad_rows:,} bad"),
         ("requests", f"{guess.requests:,} to send, {max(done, 0):,} done already"),
-        ("tokens", f"about {guess.prompt_tokens:,} prompt + {completion} completion"),
-        ("cost", "unknown (no price)" if guess.cost_usd is None else f"up to ${guess.cost_usd:,.4f}"),
+        ("tokens", _tokens_of(guess)),
+        ("cost", _cost_of(guess, priced=found.prepared.price is not None)),
         ("time", _time_under_limits(guess.seconds_under_limits, config)),
         ("columns", ", ".join(f"{name}: {kind}" for name, kind in found.scan.columns.items())),
     ]
     method = found.prepared.adapter.method if found.prepared.adapter else "POST"
     first = orjson.dumps(guess.first_request, option=orjson.OPT_INDENT_2).decode() if guess.first_request else "none"
     print_result(f"{table(rows)}\n\nfirst request, {method} {found.prepared.plan.path}:\n{first}\n\nNothing was sent.")
+
+
+def _tokens_of(guess: Estimate) -> str:
+    answers = []
+    if guess.expected_completion_tokens is not None:
+        answers.append(f"about {guess.expected_completion_tokens:,}")
+    if guess.completion_tokens is not None:
+        answers.append(f"at most {guess.completion_tokens:,}")
+    source = f"by the usage of {guess.learnt_from}" if guess.learnt_from else "guessed from the texts"
+    return f"about {guess.prompt_tokens:,} prompt + {', '.join(answers) or 'unknown'} completion, {source}"
+
+
+def _cost_of(guess: Estimate, *, priced: bool) -> str:
+    if not priced:
+        return "unknown (no price)"
+    costs = []
+    if guess.expected_cost_usd is not None:
+        costs.append(f"about ${guess.expected_cost_usd:,.4f}")
+    if guess.cost_usd is not None:
+        costs.append(f"up to ${guess.cost_usd:,.4f}")
+    return ", ".join(costs) or "unknown (answers may be of any length)"
 
 
 def _time_under_limits(seconds: float | None, config: RunConfig) -> str:

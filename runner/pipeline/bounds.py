@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runner.errors import (
@@ -24,6 +24,7 @@ from runner.errors import (
     ServerError,
 )
 from runner.pipeline.budget import Amount
+from runner.pipeline.learnt import Learnt
 
 if TYPE_CHECKING:
     from runner.errors import RequestError
@@ -64,6 +65,7 @@ class Bounds:
 
     price: Price | None
     likelihoods: bool = False
+    learnt: Learnt = field(default_factory=Learnt)
     _added: int = 0
     _longest: int | None = None
     _beyond: float = 1.0
@@ -79,6 +81,7 @@ class Bounds:
 
     def learn(self, request: Request, usage: Usage) -> None:
         """Learn from what a request took."""
+        self.learnt.note(request, usage)
         plain, answer = self._plain(request), usage.completion_tokens
         self._added = max(self._added, (usage.prompt_tokens or 0) - plain.prompt)
         if answer is None:

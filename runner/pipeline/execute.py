@@ -16,6 +16,7 @@ from runner.pipeline.budget import Budget, Caps, spent_by
 from runner.pipeline.conclude import conclude
 from runner.pipeline.connect import connect
 from runner.pipeline.control import Control, StopKind
+from runner.pipeline.learnt import note_learnt
 from runner.pipeline.likelihood import sender_for
 from runner.pipeline.memory import calm_collector, give_back_memory, share_one_arena
 from runner.pipeline.opening import open_run
@@ -82,6 +83,7 @@ async def _send(opened: OpenRun) -> SessionResult:
     async with connect(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as transport:
         server = _server(prepared, transport)
         result = await run_session(_session_plan(opened, server))
+        note_learnt(opened.manifest, result.learnt)
         if server.likelihood is not None and server.likelihood.form is not None:
             opened.manifest.capabilities["loglikelihood"] = asdict(server.likelihood.form)
         return result

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+    from runner.pipeline.learnt import Learnt
     from runner.pipeline.sessionplan import SessionPlan
     from runner.records import Request
 
@@ -52,6 +53,7 @@ class SessionResult:
     control: Control
     counters: Counters
     wall_s: float
+    learnt: Learnt
 
 
 @dataclass(slots=True)
@@ -115,7 +117,8 @@ class _Session:
                         self._to_seal.close()
         if self.journal.failure is not None:
             self.control.stop(StopKind.STORAGE, self.journal.failure)
-        return SessionResult(self.control, self.counters, time.monotonic() - self.counters.begun)
+        wall_s = time.monotonic() - self.counters.begun
+        return SessionResult(self.control, self.counters, wall_s, self.spending.bounds.learnt)
 
     async def _send_all(self) -> None:
         slots = self.plan.server.slots
