@@ -11,7 +11,7 @@ import pytest
 import runner
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
-from runner.simulate import AnswerStyle, FaultRules, Fixed, Latency
+from runner.simulate import AnswerStyle, FaultRules, Fixed, LanguageModel, Latency
 from tests.support.runs import check_books, config_for, questions, run_again, sent_by, table, write_rows
 from tests.support.serving import QUICK, serving
 
@@ -26,6 +26,8 @@ STOPPED, INCOMPLETE = 5, 6
 # Answers whose length varies and is mostly far below what requests allow.
 VARIED = replace(QUICK, answers=AnswerStyle(median_tokens=12, sigma=0.8))
 LONGEST = 60
+# What it takes to learn the form of log-likelihoods is not counted.
+PROBE_TOKENS = 40
 
 
 @pytest.fixture
@@ -216,6 +218,24 @@ def test_completions_packs_count_their_answers(simulator: Simulator, tmp_path: P
     check_books(summary, simulator)
     assert summary.exit_code == STOPPED
     assert cap - 250 < billed(simulator)[0] <= cap
+
+
+@pytest.mark.parametrize(("cap", "code"), [(10**6, 0), (2_000, STOPPED)])
+def test_continuations_that_are_not_bought_again_are_charged_once(tmp_path: Path, cap: int, code: int) -> None:
+    rows = [{"id": f"s{n}", "context": f"the answer to {n} is", "choices": [" A", " B", " C", " D"]} for n in range(60)]
+    faults = FaultRules(fractions={"500": 0.3})
+    with serving(replace(QUICK, language_model=LanguageModel(arrays=False), faults=faults)) as simulator:
+        config = config_for(simulator, write_rows(tmp_path / "data.jsonl", rows), budget={"max_tokens": cap})
+        config["dataset"]["target"] = None
+        config["request"] = {"endpoint": "loglikelihood", "context": "{{ context }}", "continuations": "{{ choices }}"}
+        config["retry"]["max_attempts"] = 50
+        summary = runner.run(config, run_dir=tmp_path / "run")
+        tokens, _ = billed(simulator)
+    assert (summary.exit_code, summary.failed) == (code, 0)
+    assert summary.retries > 0
+    assert tokens - PROBE_TOKENS <= summary.total_tokens + charged(summary) <= cap
+    if code == 0:  # what was charged for parts was given back when the whole was counted
+        assert charged(summary) == 0
 
 
 @pytest.mark.parametrize("cap", [{"max_tokens": 50}, {"max_cost_usd": 0.01}])
