@@ -13,6 +13,7 @@ RunnerError                       code, message, hint; `exit_code` of the comman
 │   └── DamagedError              a journal, commit or part fails its checksum before its end
 ├── BusyError             (75)    another process holds the run
 ├── EngineError           (6)     the embedded model server does not start
+├── BudgetError           (5)     the run has taken what it may: tokens, cost, or time (6)
 └── RequestError                  one request failed; `error_kind` in the output is its class name
     ├── (retry, costs no attempt)     RateLimitError OverloadError StaleConnectionError
     ├── (retry, costs an attempt)     ServerError RequestTimeoutError ConnectError DisconnectError InvalidResponseError
@@ -122,6 +123,12 @@ class EngineError(RunnerError):
     """The embedded model server did not start or went away."""
 
     exit_code = 6
+
+
+class BudgetError(RunnerError):
+    """The run has used up what it may take. It is resumable, with a larger budget."""
+
+    exit_code = 5
 
 
 class Action(Enum):

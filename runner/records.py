@@ -48,7 +48,8 @@ class Wrapping:
     """What stands around the inputs of a body that can hold several: JSON `before` and `after` them.
 
     `plain` is `before` without the encoding that is asked for by default, null where none is. `answer_tokens` is the
-    most tokens that all answers to one input may have. `always_array` says that one input stands in an array, too.
+    most tokens that all answers to one input may have, a mere guess where they may be of any length (`unbounded`).
+    `always_array` says that one input stands in an array, too.
     """
 
     before: bytes
@@ -56,6 +57,7 @@ class Wrapping:
     plain: bytes | None = None
     answer_tokens: int = 0
     always_array: bool = False
+    unbounded: bool = False
 
 
 @value
@@ -208,7 +210,11 @@ class Score:
 
 @value
 class Attempt:
-    """One HTTP attempt; `number` counts from 1, `server` is whom it went to. Times as in `Response`."""
+    """One HTTP attempt; `number` counts from 1, `server` is whom it went to. Times as in `Response`.
+
+    `charged_tokens` and `charged_usd` are what the budget was charged for it beyond the usage that an accepted answer
+    states: known usage of a failure, and what may have been billed though no usage came.
+    """
 
     request_key: bytes
     number: int
@@ -219,6 +225,8 @@ class Attempt:
     error_kind: str | None
     retry_after_s: float | None
     request_id: str | None
+    charged_tokens: int = 0
+    charged_usd: float = 0.0
     server: str = ""
 
 

@@ -13,11 +13,12 @@ import typer
 from runner.cli.output import print_json, print_result, say, table
 from runner.cli.scoretext import score_lines
 from runner.config import config_from_dict, load_config
-from runner.errors import NotAvailableError, UsageError
+from runner.errors import UsageError
 from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
 from runner.pipeline.again import check_kinds
 from runner.pipeline.estimate import estimate
+from runner.pipeline.learnt import find_learnt
 from runner.pipeline.prepare import server_names
 from runner.progress import choose_display, duration
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.pipeline import RunSummary
     from runner.pipeline.again import Again
+    from runner.pipeline.estimate import Estimate
 
 _MORE_TOKENS = "answers that are cut off are asked for again, which is not in these figures"
 
@@ -58,7 +60,8 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")] = False,
     max_cost: Annotated[
-        float | None, typer.Option(metavar="USD", help="Not available yet.", show_default=False)
+        float | None,
+        typer.Option(metavar="USD", help="Stop before all attempts together cost more.", show_default=False),
     ] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
@@ -82,13 +85,15 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     evalrunner run my.yaml --only failed --only truncated
     """
     again = check_kinds(only or ())
-    if max_cost is not None:
-        raise NotAvailableError("--max-cost: not available yet", hint="--dry-run shows the estimated cost")
     if sum((run_dir is not None, run_id is not None, new)) > 1:
         raise UsageError("--run-dir, --run-id and --new exclude each other")
     if again and new:
         raise UsageError("--only and --new exclude each other", hint="--only sends rows of an existing run again")
-    changes = [*(overrides or ()), *([f"dataset.limit={limit}"] if limit is not None else ())]
+    changes = [*(overrides or ())]
+    if limit is not None:
+        changes.append(f"dataset.limit={limit}")
+    if max_cost is not None:
+        changes.append(f"budget.max_cost_usd={max_cost!r}")
     loaded = load_config(config, overrides=changes)
     where = Where(run_dir, run_id, new, existing=bool(again))
     for warning in loaded.warnings:
@@ -183,7 +188,8 @@ def _next_step(summary: RunSummary) -> str:
 
 def _show_rehearsal(config: RunConfig, where: Where, only: tuple[str, ...], *, as_json: bool) -> None:
     found = rehearse(config, where, only)
-    guess = estimate(found.production, found.prepared.price, config.limits, servers=len(server_names(config)))
+    earlier, servers = find_learnt(config, found.located), len(server_names(config))
+    guess = estimate(found.production, found.prepared.price, config.limits, earlier, servers=servers)
     facts = {
         "run_dir": str(found.located.folder.root),
         "continues": found.located.manifest is not None,
@@ -202,14 +208,13 @@ def _show_rehearsal(config: RunConfig, where: Where, only: tuple[str, ...], *, a
     for warning in found.prepared.warnings:
         say(f"warning: {warning}")
     done = found.scan.samples * found.prepared.plan.repeats - guess.requests
-    completion = "unknown" if guess.completion_tokens is None else f"≤ {guess.completion_tokens:,}"
     rows = [
         ("run folder", str(found.located.folder.root) + (" (continued)" if found.located.manifest else " (new)")),
         ("samples", f"{found.scan.samples:,} usable, {found.scan.bad_rows:,} bad"),
         ("requests", f"{guess.requests:,} to send, {max(done, 0):,} {'left alone' if only else 'done already'}"),
         *([("again", _rows_again(found.again))] if found.again is not None else ()),
-        ("tokens", f"about {guess.prompt_tokens:,} prompt + {completion} completion"),
-        ("cost", "unknown (no price)" if guess.cost_usd is None else f"up to ${guess.cost_usd:,.4f}"),
+        ("tokens", _tokens_of(guess)),
+        ("cost", _cost_of(guess, priced=found.prepared.price is not None)),
         *([("truncated", _MORE_TOKENS)] if config.request.on_truncated == "retry" else ()),
         ("time", _time_under_limits(guess.seconds_under_limits, config)),
         ("columns", ", ".join(f"{name}: {kind}" for name, kind in found.scan.columns.items())),
@@ -226,6 +231,27 @@ def _rows_again(again: Again) -> str:
     first = ", ".join(dict.fromkeys(" ".join(str(row["sample_id"]).split()) for row in again.shown))
     more = ", …" if again.by_status.total() > len(again.shown) else ""
     return f"{counts}: {first}{more}" if counts else "none"
+
+
+def _tokens_of(guess: Estimate) -> str:
+    answers = []
+    if guess.expected_completion_tokens is not None:
+        answers.append(f"about {guess.expected_completion_tokens:,}")
+    if guess.completion_tokens is not None:
+        answers.append(f"at most {guess.completion_tokens:,}")
+    source = f"by the usage of {guess.learnt_from}" if guess.learnt_from else "guessed from the texts"
+    return f"about {guess.prompt_tokens:,} prompt + {', '.join(answers) or 'unknown'} completion, {source}"
+
+
+def _cost_of(guess: Estimate, *, priced: bool) -> str:
+    if not priced:
+        return "unknown (no price)"
+    costs = []
+    if guess.expected_cost_usd is not None:
+        costs.append(f"about ${guess.expected_cost_usd:,.4f}")
+    if guess.cost_usd is not None:
+        costs.append(f"up to ${guess.cost_usd:,.4f}")
+    return ", ".join(costs) or "unknown (answers may be of any length)"
 
 
 def _time_under_limits(seconds: float | None, config: RunConfig) -> str:

@@ -18,7 +18,7 @@ _STREAMED = ("chat", "logprobs", "completions", "responses")
 
 def unavailable(config: RunConfig) -> list[Problem]:
     """Return a problem for each key that asks for what does not exist yet; `where` is the key."""
-    asked = [*_request(config), *_limits(config), *_after(config)]
+    asked = [*_request(config), *_after(config)]
     return [Problem(key, f"{what}: not available yet", "remove the key to go on without it") for key, what in asked]
 
 
@@ -33,15 +33,6 @@ def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "request.batch_size", f"{request.endpoint} of several samples in a request with an adapter"
     if several and request.on_truncated != "keep":
         yield "request.on_truncated", "asking again after a truncated answer with requests of several samples"
-
-
-def _limits(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if config.budget.max_cost_usd is not None:
-        yield "budget.max_cost_usd", "a cost budget"
-    if config.budget.max_tokens is not None:
-        yield "budget.max_tokens", "a token budget"
-    if config.budget.max_wall_s is not None:
-        yield "budget.max_wall_s", "a wall-clock budget"
 
 
 def _after(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -88,7 +88,10 @@ class Model(Section):
         description="Wire format: openai, the name of a shipped adapter, or the path of an adapter file (.yaml).",
     )
     headers: dict[str, str] = Field(default={}, description="HTTP headers sent along; none that carries a credential.")
-    price: Price | None = Field(default=None, description="Prices; null: unknown, and the cost is null.")
+    price: Price | None = Field(
+        default=None,
+        description="Prices; null: those of the extra `prices`, if it knows them; unknown, the cost is null.",
+    )
     path: str | None = Field(
         default=None, description="Path used in place of the endpoint's own, e.g. /logits for log probabilities."
     )
@@ -186,9 +189,16 @@ class Request(Section):
 class Budget(Section):
     """Where the run stops by itself, resumable; null is no budget."""
 
-    max_cost_usd: float | None = Field(default=None, gt=0, description="Cost of all attempts, in USD.")
-    max_tokens: int | None = Field(default=None, ge=1, le=_INT64, description="Tokens of all attempts.")
-    max_wall_s: float | None = Field(default=None, gt=0, description="Wall-clock time, in seconds.")
+    max_cost_usd: float | None = Field(
+        default=None, gt=0, description="Cost of all attempts of all sessions, in USD; needs a price."
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=_INT64,
+        description="Tokens of all attempts of all sessions, of prompt and answer together.",
+    )
+    max_wall_s: float | None = Field(default=None, gt=0, description="Wall-clock time of a session, in seconds.")
 
 
 class Scorer(Section):

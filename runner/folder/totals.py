@@ -21,7 +21,10 @@ _BUCKET = math.log(1.05)
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over attempts and rows. `by_status` counts rows; `unpriced` counts answers whose cost is unknown."""
+    """Sums over attempts and rows. `by_status` counts rows; `unpriced` counts answers whose cost is unknown.
+
+    `charged_tokens` and `charged_usd` are what the budget was charged beside the usage of answers: see `Attempt`.
+    """
 
     by_status: Counter[str] = field(default_factory=Counter)
     requests: int = 0
@@ -36,6 +39,8 @@ class Totals:
     unpriced: int = 0
     superseded: int = 0
     possibly_billed: int = 0
+    charged_tokens: int = 0
+    charged_usd: float = 0.0
     parse_notes: int = 0
     torn_bytes: int = 0
     latencies: Counter[int] = field(default_factory=Counter)

@@ -222,6 +222,7 @@ def _adapted(request: Request, lessons: list[Lesson], endpoint: Endpoint) -> Req
         body=encoded,
         reserve_tokens=endpoint.reserve_tokens(adapted, len(encoded)),
         answer_tokens=endpoint.reserve_tokens(adapted, 0),
+        unbounded=endpoint.longest_answer(adapted) is None,
     )
 
 

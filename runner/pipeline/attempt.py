@@ -36,12 +36,14 @@ class Sent:
 class Outcome:
     """What one attempt brought: a response, or an error, or an error with the response that holds it.
 
-    `usage` is the server's own count, with nulls where it stated none.
+    `usage` is the server's own count, with nulls where it stated none. `so_far` is that of the parts of an answer which
+    came before an error and are not asked for again.
     """
 
     response: Response | None
     error: RequestError | None
     usage: Usage = _NO_USAGE
+    so_far: Usage | None = None
 
 
 async def send(transport: Transport, endpoint: Endpoint, request: Request, *, answered_before: bool) -> Outcome:
@@ -150,7 +152,7 @@ def attempt_of(request: Request, sent: Sent, outcome: Outcome, latency_s: float)
     if response is not None and error is None:
         status, own_id = response.http_status, request_id(response.headers)
         began, took, cases = response.started_at, response.latency_s, len(request.cases)
-        return Attempt(request.key, sent.number, cases, began, took, status, None, None, own_id, sent.server)
+        return Attempt(request.key, sent.number, cases, began, took, status, None, None, own_id, server=sent.server)
     return Attempt(
         request_key=request.key,
         number=sent.number,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runner.awake import awake_s
+from runner.pipeline.budget import NOTHING
 from runner.pipeline.outage import Standing
 from runner.retry import History, RetryBudget
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.limiter import Replica, Turn
+    from runner.pipeline.budget import Amount
+    from runner.pipeline.spending import Reserve
     from runner.pipeline.splitting import Family
     from runner.records import Request
     from runner.retry import Streak
@@ -45,6 +48,7 @@ class Pending:
     failed at one that was not out.
     `kept` says that an answer is stored already, which another one may replace.
     `streak` is what it failed of lately, `retry_cost` what its next attempt takes out of the retry budget.
+    `reserve` is what the run's budget holds for it, `paid` what it was charged of an answer that is not whole yet.
     """
 
     request: Request
@@ -65,6 +69,8 @@ class Pending:
     kept: bool = False
     streak: Streak | None = None
     retry_cost: float = 0.0
+    reserve: Reserve | None = None
+    paid: Amount = NOTHING
 
     def so_far(self) -> History:
         """Return what it has been through up to now."""

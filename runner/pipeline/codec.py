@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from runner.records import Case, Record
 
 _LENGTH = struct.Struct("<I")
-_START = struct.Struct("<16sHd")
+# Where in the fields of an attempt stands what it was charged.
+_CHARGED = 9
+_START = struct.Struct("<16sHdqd")
 
 
 def encode_record(record: Record, session: int, server: str) -> tuple[bytes, ...]:
@@ -108,6 +110,11 @@ def part_of(ended: Ended) -> Part:
     return Part(ended.choices) if isinstance(ended.choices, int) else Part(*ended.choices)
 
 
+def charged_of(ended: Ended) -> tuple[int, float]:
+    """Return the tokens and dollars that its last attempt was charged beside the usage of an answer."""
+    return tuple(ended.last[_CHARGED:]) or (0, 0.0)
+
+
 def read_meta(meta: bytes) -> Ended:
     """Return what a terminal frame's meta says. Raises DamagedError for what is none."""
     try:
@@ -128,14 +135,24 @@ def split_payload(payload: bytes) -> tuple[bytes, bytes, bytes]:
     return payload[_LENGTH.size : meta_end], payload[meta_end + _LENGTH.size : request_end], payload[request_end:]
 
 
-def encode_start(key: bytes, attempt: int, at: float) -> bytes:
-    """Return one entry of a START frame: a request went out, its answer is owed. `at` is UTC seconds."""
-    return _START.pack(key, min(attempt, 65535), at)
+class Start(NamedTuple):
+    """A request that goes out at `at` (UTC seconds), its answer owed; `tokens` and `usd` are the most it may take."""
+
+    key: bytes
+    attempt: int
+    at: float
+    tokens: int = 0
+    usd: float = 0.0
 
 
-def decode_starts(payload: bytes) -> Iterator[tuple[bytes, int, float]]:
-    """Yield key, attempt number and UTC seconds of each request that a START frame notes."""
-    yield from _START.iter_unpack(payload)
+def encode_start(start: Start) -> bytes:
+    """Return one entry of a START frame."""
+    return _START.pack(start.key, min(start.attempt, 65535), start.at, start.tokens, start.usd)
+
+
+def decode_starts(payload: bytes) -> Iterator[Start]:
+    """Yield each request that a START frame notes."""
+    yield from map(Start._make, _START.iter_unpack(payload))
 
 
 def encode_attempt(attempt: Attempt, session: int, server: str) -> bytes:
@@ -161,8 +178,8 @@ def decode_skipped(payload: bytes) -> SkippedRow:
 
 
 def attempt_fields(attempt: Attempt) -> list[Any]:
-    """Return an attempt as the list that the codec writes."""
-    return [
+    """Return an attempt as the list that the codec writes; what it was charged only where it was."""
+    fields: list[Any] = [
         attempt.request_key.hex(),
         attempt.number,
         attempt.n_samples,
@@ -173,6 +190,9 @@ def attempt_fields(attempt: Attempt) -> list[Any]:
         attempt.retry_after_s,
         attempt.request_id,
     ]
+    if attempt.charged_tokens or attempt.charged_usd:
+        fields += (attempt.charged_tokens, attempt.charged_usd)
+    return fields
 
 
 def _cases(cases: Sequence[Case]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runner.config import Budget
 from runner.errors import RunnerError, internal_error
 from runner.folder.manifest import COMPLETE, INCOMPLETE, write_manifest
 from runner.pipeline.adapting import note_lessons
@@ -13,6 +14,7 @@ from runner.pipeline.summary import Ending, summarize
 from runner.pipeline.superseding import reconcile
 
 if TYPE_CHECKING:
+    from runner.folder.totals import Totals
     from runner.pipeline.control import Control
     from runner.pipeline.opening import OpenRun
     from runner.pipeline.summary import RunSummary
@@ -80,6 +82,11 @@ def _failed_gate(opened: OpenRun) -> tuple[list[dict[str, Any]], bool]:
     return [{"name": "max_failed_fraction", "limit": most, "value": fraction, "passed": passed}], passed
 
 
+def _beside_usage(totals: Totals) -> str:
+    dollars = f" (${totals.charged_usd:,.6f})" if totals.charged_usd else ""
+    return f"{totals.charged_tokens:,} tokens{dollars} that no answer's usage states are counted against the budget"
+
+
 def _warnings(opened: OpenRun, error: RunnerError | None) -> list[str]:
     totals = opened.log.totals
     warnings = [*opened.options.warnings, *opened.prepared.warnings, *opened.doubts]
@@ -89,6 +96,8 @@ def _warnings(opened: OpenRun, error: RunnerError | None) -> list[str]:
         warnings.append(f"{totals.parse_notes} rows have a parse_note")
     if totals.possibly_billed:
         warnings.append(f"{totals.possibly_billed} requests may have been billed without an answer reaching the disk")
+    if totals.charged_tokens and opened.prepared.config.budget != Budget():
+        warnings.append(_beside_usage(totals))
     watch = opened.omissions
     if OMITTED in opened.manifest.warnings or (watch and watch.found and not watch.stops):
         warnings.append(OMITTED)

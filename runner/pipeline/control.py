@@ -23,7 +23,9 @@ class StopKind(Enum):
     INTERRUPTED = (130, "interrupted")
     TERMINATED = (143, "interrupted")
     DOOMED = (5, "stopped")
+    OVER_BUDGET = DOOMED  # another name: the same end
     UNREACHABLE = (6, "incomplete")
+    OUT_OF_TIME = UNREACHABLE
     DATASET = (2, "interrupted")
 
     @property

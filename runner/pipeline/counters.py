@@ -11,8 +11,8 @@ from runner.progress import Snapshot
 
 if TYPE_CHECKING:
     from runner.limiter import PoolStatistics
-    from runner.pipeline.rows import Price
     from runner.pipeline.sessionplan import Work
+    from runner.prices import Price
     from runner.records import Usage
 
 

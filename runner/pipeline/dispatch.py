@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,7 +12,9 @@ import anyio
 from runner.awake import awake_s
 from runner.crash_points import crash_point
 from runner.errors import CancelledError
+from runner.limiter import Verdict
 from runner.pipeline.attempt import Outcome, Sent, attempt_of, send
+from runner.pipeline.budget import NOTHING
 from runner.pipeline.control import StopKind
 from runner.pipeline.course import Divide, Fail, Halt, Seen, course_after, named, verdict_on
 from runner.pipeline.likelihood import Visit
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
     from runner.pipeline.backlog import Pending
     from runner.pipeline.families import Families
     from runner.pipeline.learning import Learning
-    from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.recording import Recorder
     from runner.pipeline.sessionplan import SessionPlan
+    from runner.pipeline.spending import Spending
     from runner.pipeline.state import SessionState
     from runner.records import Attempt, Request
 
@@ -53,6 +55,7 @@ class Dispatch:
     recorder: Recorder
     learning: Learning | None
     families: Families | None
+    spending: Spending
     poison: PoisonWatch = field(default_factory=PoisonWatch)
 
     def make_ready(self, pending: Pending) -> Pending:
@@ -63,31 +66,42 @@ class Dispatch:
             self.learning.adapt(pending)
         return pending
 
+    async def afford(self, pending: Pending) -> None:
+        """Wait until the budget has room for a row; a pack that is too large goes in parts, and else the run stops."""
+        control = self.state.control
+        while control.stopping or not await self.spending.reserve(pending):
+            if control.stopping:  # a row may have been handed over in that instant
+                await anyio.sleep_forever()
+            if self.families is not None and len(pending.request.cases) > 1:
+                self.families.halve(pending)
+                continue
+            control.stop(StopKind.OVER_BUDGET, self.spending.used_up(pending.request))
+
     async def attempt(self, pending: Pending) -> None:
         """Send an admitted row once and act on what came of it."""
-        server, counters, request = self.plan.server, self.state.counters, pending.request
+        counters, request = self.state.counters, pending.request
         turn, pending.turn = pending.turn, None
         if turn is None:
             raise ValueError("a row is sent that was not admitted")
+        pending.attempts += 1
+        if not self.spending.budget.capped:
+            self.recorder.note_start(pending)
+        elif not await self._keep_start(pending, turn):  # a kill must not make the budget forget the request
+            return
         begun = awake_s()
         pending.queued_s += begun - pending.ready_at
-        pending.attempts += 1
         if not pending.first_sent_at:
             pending.first_sent_at, pending.queued_before_s = begun, pending.queued_s
         sent = Sent(pending.attempts, time.time(), turn.replica.name)
-        self.recorder.journal.note_start(request.key, pending.attempts)
         counters.in_flight += 1
         counters.attempts += 1
         self.state.under_way.begin(pending, begun, sent.server)
         try:
-            if server.likelihood is None:
-                transport = server.transports[turn.replica.number]
-                outcome = await send(transport, server.endpoint, request, answered_before=counters.answered > 0)
-            else:
-                outcome = await self._send_in_form(server.likelihood, pending, turn)
+            outcome = await self._send(pending, turn)
         except anyio.get_cancelled_exc_class():
             cut = Outcome(None, CancelledError("the run was interrupted while the request was under way"))
-            self.recorder.note(attempt_of(request, sent, cut, awake_s() - begun))
+            attempt = attempt_of(request, sent, cut, awake_s() - begun)
+            self.recorder.note(self._charged(attempt, pending, cut))
             self._tell_limiter(turn, cut)
             raise
         finally:
@@ -95,11 +109,11 @@ class Dispatch:
             self.state.under_way.end(pending)
         crash_point("session:after-answer")
         if (error := named(outcome.error, pending.history)) is not outcome.error:
-            outcome = Outcome(None, error)
+            outcome = replace(outcome, error=error)
         if error is not None:
             self._note_failure(pending, turn, error)
         self._tell_limiter(turn, outcome)
-        attempt = attempt_of(request, sent, outcome, awake_s() - begun)
+        attempt = self._charged(attempt_of(request, sent, outcome, awake_s() - begun), pending, outcome)
         if error is None:
             await self._accept(pending, outcome, attempt)
         elif self.learning is not None and (taught := self.learning.adapting.learn(request, outcome.response)):
@@ -114,6 +128,19 @@ class Dispatch:
         if was_out and not turn.replica.out:
             self.plan.audience.on_event("server back", {"server": turn.replica.name})
 
+    async def _keep_start(self, pending: Pending, turn: Turn) -> bool:
+        """Make durable that a row goes out; false where it does not, since the disk refused or the run stops by now."""
+        if await self.recorder.keep_start(pending) and not self.state.control.stopping:
+            return True
+        self.spending.release(pending)
+        self.plan.server.limiter.done(turn, Verdict.FAILED)
+        return False
+
+    def _charged(self, attempt: Attempt, pending: Pending, outcome: Outcome) -> Attempt:
+        """Settle with the budget what an attempt took, and put down what no answer's usage will say of it."""
+        beside = self.spending.settle(pending, outcome)
+        return replace(attempt, charged_tokens=beside.tokens, charged_usd=beside.usd) if beside != NOTHING else attempt
+
     def _note_failure(self, pending: Pending, turn: Turn, error: RequestError) -> None:
         """Tell the pool what a failure says of its server, and the row how the servers stand."""
         server, was_out = turn.replica, turn.replica.out
@@ -126,10 +153,15 @@ class Dispatch:
             name = "server out" if server.out else "server back"
             self.plan.audience.on_event(name, {"server": server.name, "error": error.message})
 
-    async def _send_in_form(self, likelihood: LikelihoodSender, pending: Pending, turn: Turn) -> Outcome:
-        visit, answered = Visit(turn, pending.attempts), self.state.counters.answered > 0
+    async def _send(self, pending: Pending, turn: Turn) -> Outcome:
+        """Send a row in the form that its server knows, and judge what came back."""
+        server, answered = self.plan.server, self.state.counters.answered > 0
+        if server.likelihood is None:
+            transport = server.transports[turn.replica.number]
+            return await send(transport, server.endpoint, pending.request, answered_before=answered)
+        visit = Visit(turn, pending.attempts)
         try:
-            return await likelihood.send(pending.request, visit, answered_before=answered)
+            return await server.likelihood.send(pending.request, visit, answered_before=answered)
         finally:
             pending.queued_s += visit.waited_s
             for attempt in visit.earlier:

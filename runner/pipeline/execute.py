@@ -13,16 +13,18 @@ import anyio.to_thread
 
 from runner.errors import RunnerError
 from runner.limiter import Group, Limiter, Pool, Replica, shared_limits
+from runner.pipeline.budget import Budget, Caps, spent_by
 from runner.pipeline.conclude import conclude
 from runner.pipeline.connect import connect_all
 from runner.pipeline.control import Control, StopKind
+from runner.pipeline.learnt import note_learnt
 from runner.pipeline.likelihood import sender_for
 from runner.pipeline.memory import calm_collector, give_back_memory, share_one_arena
 from runner.pipeline.opening import open_run
 from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
 from runner.pipeline.session import run_session
-from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Steering, Store, Work
+from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Steering, Store, Terms, Work
 from runner.pipeline.sharedlimit import SharedLimit
 from runner.pipeline.truncation import enlarging_for
 
@@ -86,6 +88,7 @@ async def _send(opened: OpenRun) -> SessionResult:
     async with connect_all(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as connections:
         server = _server(opened, connections)
         result = await run_session(_session_plan(opened, server))
+        note_learnt(opened.manifest, result.learnt)
         if server.likelihood is not None and server.likelihood.form is not None:
             opened.manifest.capabilities["loglikelihood"] = asdict(server.likelihood.form)
         return result
@@ -145,6 +148,7 @@ def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:
         server=server,
         store=Store(number, manifest.run_id, manifest.config_digest, segment, opened.sealing, opened.log),
         knowledge=Knowledge(opened.omissions, opened.adapting, opened.remember, enlarging_for(opened.prepared)),
+        terms=Terms(_budget(opened), opened.prepared.config.budget.max_wall_s),
         audience=Audience(options.display, options.say, opened.events.write, options.catch_signals),
         steering=Steering(
             folder=opened.folder,
@@ -154,6 +158,12 @@ def _session_plan(opened: OpenRun, server: Server) -> SessionPlan:
             redact=opened.prepared.redactor.text,
         ),
     )
+
+
+def _budget(opened: OpenRun) -> Budget:
+    """Return the run's budget, with what its earlier sessions took."""
+    caps = opened.prepared.config.budget
+    return Budget(Caps(caps.max_tokens, caps.max_cost_usd), spent_by(opened.log.totals, opened.prepared.price))
 
 
 def _limits(config: RunConfig, plan: RequestPlan) -> Limits:

@@ -42,6 +42,14 @@ class Families:
                 pending.family.active += len(others)
             self.state.backlog.spread([pending.part(request) for request in others], taken=1)
 
+    def halve(self, pending: Pending) -> None:
+        """Let half of a pack go on its own, where the whole may take more than is left of a budget."""
+        pending.request, other = halves(pending.request)
+        pending.whole = None  # it was both halves
+        if pending.family is not None:
+            pending.family.active += 1
+        self.state.backlog.spread([pending.part(other)], taken=1)
+
     def note_answer(self, pending: Pending, size_bytes: int) -> None:
         """Learn from an answer; where it shows that something is answered, what was held goes on in halves."""
         splitter = self.splitter

@@ -279,7 +279,7 @@ class RequestBuilder:
         self._plan = plan
         self._encode = plan.template.encoder()
         self._fixed_choices = None if plan.fixed is None else plan.endpoint.choices_wanted(plan.fixed)
-        self._fixed_answer = None if plan.fixed is None else _answer_of(plan, plan.fixed)
+        self._fixed_answer = None if plan.fixed is None else answer_of(plan, plan.fixed)
         self._key_rests = key_endings(plan)
 
     def build(self, row: Row) -> list[Request]:
@@ -291,7 +291,7 @@ class RequestBuilder:
         # The key is the digest of ["v1", sample id, repeat, endpoint, model] and the body, and of the adapter if any.
         prefix = b'["v1",' + dumps(own_id)
         body, wanted, encoded = self._bodies(values)
-        answer_tokens, unbounded = self._fixed_answer or _answer_of(plan, body)
+        answer_tokens, unbounded = self._fixed_answer or answer_of(plan, body)
         path = plan.path if plan.target is None else plan.target(body)
         requests = []
         for number, (own, sent) in enumerate(encoded):
@@ -334,6 +334,11 @@ class RequestBuilder:
         return body, plan.endpoint.choices_wanted(body), encoded
 
 
+def answer_of(plan: RequestPlan, body: dict[str, Any]) -> tuple[int, bool]:
+    """Return the tokens to expect of an answer, and whether it may be of any length."""
+    return plan.endpoint.reserve_tokens(body, 0), plan.endpoint.longest_answer(body) is None
+
+
 def key_endings(plan: RequestPlan) -> list[bytes]:
     """Return what stands in a key's text between the sample's id and the body, for each repeat."""
     model = None if plan.ready_made else plan.model
@@ -373,8 +378,3 @@ def _describe(value: Any) -> str:
     if value is None:
         return "null"
     return "an empty text" if value == "" else f"{type(value).__name__} {str(value)[:40]!r}"
-
-
-def _answer_of(plan: RequestPlan, body: dict[str, Any]) -> tuple[int, bool]:
-    """Return the tokens to expect of an answer, and whether it may be of any length."""
-    return plan.endpoint.reserve_tokens(body, 0), plan.endpoint.longest_answer(body) is None

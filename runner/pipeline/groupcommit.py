@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
     from runner.folder.layout import RunFolder
+    from runner.pipeline.codec import Start
 
 _GROUP_FRAMES = 256
 _LINGER_S = 0.005
@@ -63,7 +64,7 @@ class JournalWriter:
         self._full = anyio.Event()
         self._committing = anyio.Lock()
         self._begun = self._opened = time.monotonic()
-        self._owed: dict[bytes, tuple[int, float]] = {}
+        self._owed: dict[bytes, Start] = {}
         self._starts = bytearray()
         self._records = 0
         self._ended = False
@@ -75,12 +76,16 @@ class JournalWriter:
         """Open the first segment. Raises CannotCreateError, StorageError."""
         self._segment = await anyio.to_thread.run_sync(self._open_segment, self._number)
 
-    def note_start(self, key: bytes, attempt: int) -> None:
-        """Note that a request goes out; not waited for, since it only serves to say what may have been billed."""
-        at = time.time()
-        self._owed[key] = (attempt, at)
-        self._starts += encode_start(key, attempt, at)
+    def note_start(self, start: Start) -> None:
+        """Note that a request goes out; not waited for, where it only serves to say what may have been billed."""
+        self._owed[start.key] = start
+        self._starts += encode_start(start)
         self._wake.set()
+
+    async def keep_start(self, start: Start) -> None:
+        """Note that a request goes out and return when that is durable. Raises StorageError."""
+        self.note_start(start)
+        await self._durable()
 
     def note_attempt(self, key: bytes, payload: bytes) -> None:
         """Note an attempt that did not end its request; not waited for."""
@@ -98,6 +103,10 @@ class JournalWriter:
         self._owed.pop(key, None)
         self._append(kind, *parts)
         self._records += 1
+        await self._durable()
+
+    async def _durable(self) -> None:
+        """Return when all that was put down so far is durable. Raises StorageError."""
         if self._ended:
             raise StorageError("the journal's writer has ended")
         if self._stuck is not None:
@@ -210,12 +219,14 @@ class JournalWriter:
             self._records = 0
             self._opened = time.monotonic()
             self._starts.clear()
-            owed = b"".join(encode_start(key, attempt, at) for key, (attempt, at) in self._owed.items())
+            owed = b"".join(map(encode_start, self._owed.values()))
             if owed:
                 fresh.append(FrameType.START, owed)
             if old is None:
                 return
             try:
+                # First what is owed, which must not be gone with the old segment once that is sealed.
+                await anyio.to_thread.run_sync(fresh.commit)
                 await anyio.to_thread.run_sync(old.commit)
             except StorageError as error:
                 self.failure = group.failed = error

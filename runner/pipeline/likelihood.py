@@ -122,7 +122,7 @@ class LikelihoodSender:
                 await self._admit_next(visit, 0)
             last = await self._post(visit, request.path, body, answered_before=answered_before)
             if last.error is not None and last.error.action is not Action.END_ROW:
-                return last
+                return replace(last, so_far=_summed(list(parts.values()))) if parts else last
             parts[index] = last
         del self._parts[request.key]
         return _joined([parts[index] for index in range(len(bodies))])

@@ -14,6 +14,7 @@ from runner.errors import TemplateError
 from runner.pipeline.cases import CaseColumns, PackedCases
 from runner.pipeline.fingerprint import (
     UnusableRowError,
+    answer_of,
     kept_row,
     kept_values,
     key_endings,
@@ -138,7 +139,18 @@ class LooseBuilder:
         body = plan.wire(logical) if plan.wire else wrapping.before + content + wrapping.after
         reserve = plan.endpoint.reserve_tokens(logical, len(content))
         choices = plan.endpoint.choices_wanted(logical)
-        return Request(cases.keys[0], plan.path, body, PackedCases.of(cases), choices, reserve, wrapping=wrapping)
+        answer_tokens, unbounded = answer_of(plan, logical)
+        return Request(
+            cases.keys[0],
+            plan.path,
+            body,
+            PackedCases.of(cases),
+            choices,
+            reserve,
+            wrapping=wrapping,
+            answer_tokens=answer_tokens,
+            unbounded=unbounded,
+        )
 
     def _around(self, values: Mapping[str, Any]) -> list[_Around]:
         """Return what stands around the input, for each repeat."""
@@ -172,14 +184,15 @@ class _Around:
         endpoint = plan.endpoint
         before, after = _halves(fields, endpoint.field)
         body = {**fields, endpoint.field: ""}
-        reserve, choices = endpoint.reserve_tokens(body, 0), endpoint.choices_wanted(body)
+        (reserve, unbounded), choices = answer_of(plan, body), endpoint.choices_wanted(body)
         if around is not None:
-            return cls(Wrapping(*around(fields), None, reserve, always_array=True), before, after, choices)
+            wrapping = Wrapping(*around(fields), None, reserve, always_array=True, unbounded=unbounded)
+            return cls(wrapping, before, after, choices)
         encoding = endpoint.packable.encoding if endpoint.packable else None
         if encoding is None or encoding[0] in fields:
-            return cls(Wrapping(before, after, None, reserve), before, after, choices)
+            return cls(Wrapping(before, after, None, reserve, unbounded=unbounded), before, after, choices)
         encoded = _halves({**fields, encoding[0]: encoding[1]}, endpoint.field)[0]
-        return cls(Wrapping(encoded, after, before, reserve), before, after, choices)
+        return cls(Wrapping(encoded, after, before, reserve, unbounded=unbounded), before, after, choices)
 
 
 def _halves(fields: Mapping[str, Any], field: str) -> tuple[bytes, bytes]:

@@ -31,7 +31,7 @@ from runner.pipeline.dimension import Dimension
 from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
 from runner.pipeline.omissions import watch_for
-from runner.pipeline.prepare import price_of
+from runner.pipeline.pricing import kept_price, note_price
 from runner.pipeline.recovery import recover
 from runner.pipeline.rows import RowContext
 from runner.pipeline.scancache import save_scan, without_ids
@@ -154,6 +154,7 @@ def open_run(config: RunConfig, options: RunOptions) -> Iterator[OpenRun]:
 def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, options: RunOptions) -> OpenRun:
     folder, manifest = located.folder, _manifest_of(prepared, scan, located, options)
     manifest.adapter = dict(prepared.adapter.spec) if prepared.adapter else {}
+    note_price(manifest, prepared.listed)
     sealing = with_scoring(sealing_of(folder, manifest, prepared.config), manifest, prepared.config)
     log = read_commits(folder)
     if not log.commits:
@@ -219,7 +220,7 @@ def sealing_of(folder: RunFolder, manifest: Manifest, config: RunConfig) -> Seal
     context = RowContext(
         endpoint=endpoint,
         model=config.model.name or "",
-        price=price_of(config),
+        price=kept_price(manifest, config),
         columns=manifest.columns,
         keep_raw=config.output.keep_raw,
         dimension=Dimension(folder) if endpoint.name == "embeddings" else None,

@@ -240,6 +240,8 @@ def _close_each(loose: Loose) -> list[Request]:
             choices,
             len(content) // 4 + around.answer_tokens,
             wrapping=around,
+            answer_tokens=around.answer_tokens,
+            unbounded=around.unbounded,
         )
         for key, cases, content in packed
     ]
@@ -250,5 +252,15 @@ def _request(model: Request, wrapping: Wrapping, cases: CaseColumns, contents: S
     key = digest128(b"pack" + b"".join(cases.keys).hex().encode()) if len(cases) > 1 else cases.keys[0]
     content = b"".join((b"[", inputs, b"]")) if _in_array(wrapping, cases) else inputs
     body = b"".join((wrapping.before, content, wrapping.after))
-    reserve = len(inputs) // 4 + len(cases) * wrapping.answer_tokens
-    return Request(key, model.path, body, PackedCases.of(cases), model.choices, reserve, wrapping=wrapping)
+    answer_tokens = len(cases) * wrapping.answer_tokens
+    return Request(
+        key,
+        model.path,
+        body,
+        PackedCases.of(cases),
+        model.choices,
+        len(inputs) // 4 + answer_tokens,
+        wrapping=wrapping,
+        answer_tokens=answer_tokens,
+        unbounded=wrapping.unbounded,
+    )

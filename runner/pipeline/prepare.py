@@ -16,8 +16,8 @@ from runner.pipeline.attachments import Attachments, untouched
 from runner.pipeline.fingerprint import RequestPlan
 from runner.pipeline.loose import Packing
 from runner.pipeline.packing import limits_of
+from runner.pipeline.pricing import configured_price, describe_listed, listed_price, refuse_unpriced
 from runner.pipeline.retrieval import chosen, with_retrieval
-from runner.pipeline.rows import Price
 from runner.readers import BadRow, is_batch_row, read_batches, resolve_paths
 from runner.redaction import Redactor
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.endpoints import Endpoint, Filters
     from runner.endpoints.adapter import Adapter
+    from runner.prices import Listed, Price
 
 # What an endpoint is asked with, by the key below request: what it is, and an example.
 _MISSING_CONTENT = {
@@ -44,7 +45,8 @@ class Prepared:
     """A config made ready: how rows become requests, and the secret, which stays in memory.
 
     `asks_for_logprobs` is true when requests ask for log probabilities, and when each row decides that for itself.
-    `parameters` is what requests hold beside model and content, as the config has it, templates and all.
+    `parameters` is what requests hold beside model and content, as the config has it, templates and all. `listed` is
+    set where `price` is that of a price list.
     """
 
     config: RunConfig
@@ -57,15 +59,19 @@ class Prepared:
     adapter: Adapter | None = None
     warnings: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
+    listed: Listed | None = None
 
 
 def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None = None) -> Prepared:
     """Check a config against its dataset's first rows and compile its templates.
 
     `spooled` replaces a dataset that comes by standard input, `kept` the adapter that the config names. Raises
-    ConfigError for what is not available yet, UsageError for a missing key, DatasetError, TemplateError.
+    ConfigError for what is not available yet, UsageError for a missing key or price, DatasetError, TemplateError.
     """
     refuse_unavailable(config)
+    listed = listed_price(config)
+    price = listed.price if listed else configured_price(config)
+    refuse_unpriced(config, price)
     if config.model.embedded is not None:
         try:
             locate_embedded(config.model.embedded)
@@ -89,7 +95,9 @@ def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None
     asks = plan.ready_made or plan.endpoint.asks_for_logprobs(config.request.params if adapter else body)
     own = {"model", plan.endpoint.field, *plan.endpoint.contents}
     parameters = {name: value for name, value in body.items() if name not in own}
-    return Prepared(config, paths, plan, price_of(config), api_key, redactor, asks, adapter, warnings, parameters)
+    if listed is not None:
+        warnings = (*warnings, describe_listed(listed))
+    return Prepared(config, paths, plan, price, api_key, redactor, asks, adapter, warnings, parameters, listed)
 
 
 def refuse_unavailable(config: RunConfig) -> None:
@@ -295,14 +303,3 @@ def _suggest(name: str, columns: set[str]) -> str:
     close = difflib.get_close_matches(name, columns, n=1)
     known = ", ".join(sorted(columns)[:20])
     return f"did you mean '{close[0]}'? columns: {known}" if close else f"columns: {known}"
-
-
-def price_of(config: RunConfig) -> Price | None:
-    """Return the model's price, null where it is not wholly known."""
-    price = config.model.price
-    if price is None or price.input_per_million is None:
-        return None
-    output = price.output_per_million
-    if output is None and config.request.endpoint == "embeddings":
-        output = 0.0  # a vector takes no tokens
-    return None if output is None else Price(price.input_per_million, output, price.cached_input_per_million)

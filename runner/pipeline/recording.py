@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from runner.errors import StorageError
 from runner.journal import FrameType
 from runner.pipeline.attempt import failure_of
-from runner.pipeline.codec import encode_attempt, encode_record, encode_skipped
+from runner.pipeline.budget import NOTHING
+from runner.pipeline.codec import Start, encode_attempt, encode_record, encode_skipped
 from runner.pipeline.control import StopKind
 from runner.records import Record
 
@@ -32,6 +33,19 @@ class Recorder:
     journal: JournalWriter
     state: SessionState
     replaces: bool = False
+
+    def note_start(self, pending: Pending) -> None:
+        """Note that a request goes out; not waited for."""
+        self.journal.note_start(_start_of(pending))
+
+    async def keep_start(self, pending: Pending) -> bool:
+        """Make durable that a request goes out; false where that cannot be, and nothing may go out."""
+        try:
+            await self.journal.keep_start(_start_of(pending))
+        except StorageError as trouble:
+            self.state.control.stop(StopKind.STORAGE, trouble)
+            return False
+        return True
 
     async def end(self, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
         """Store how a row ended and count it once that is durable."""
@@ -82,3 +96,8 @@ class Recorder:
         """Put down a dataset row that is left out. Raises StorageError."""
         self.journal.note_skipped(encode_skipped(row))
         self.state.counters.ended += 1
+
+
+def _start_of(pending: Pending) -> Start:
+    most = pending.reserve.most if pending.reserve is not None else NOTHING
+    return Start(pending.request.key, pending.attempts, time.time(), most.tokens, most.usd)

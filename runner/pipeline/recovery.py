@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runner.crash_points import crash_point
 from runner.durable import remove
+from runner.folder.totals import Totals
 from runner.journal import FrameType, list_segments, scan_segment
 from runner.pipeline.codec import decode_attempt, decode_starts, read_meta, split_payload
 from runner.pipeline.sealing import seal_segment
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
+    from runner.pipeline.codec import Start
     from runner.pipeline.sealing import Sealing
 
 
@@ -33,8 +35,8 @@ def recover(sealing: Sealing, log: CommitLog) -> int:
     owed = _count_owed(left)
     crash_point("recovery:before-sealing")
     for path in list_segments(log.folder.journal).paths:
-        seal_segment(sealing, log, path, possibly_billed=owed if left and path == left[-1] else 0)
-    return owed
+        seal_segment(sealing, log, path, owed if left and path == left[-1] else None)
+    return owed.possibly_billed
 
 
 def next_segment(folder: RunFolder, log: CommitLog) -> int:
@@ -43,21 +45,27 @@ def next_segment(folder: RunFolder, log: CommitLog) -> int:
     return max(used, default=0) + 1
 
 
-def _count_owed(segments: Sequence[Path]) -> int:
+def _count_owed(segments: Sequence[Path]) -> Totals:
     """Count the attempts that were started and never ended: the server may have answered, and billed, nobody.
 
-    A group's starts may stand behind its answers, so the two are collected first and compared then.
+    The budget is charged the most that each may have taken. A group's starts may stand behind its answers, so the two
+    are collected first and compared then.
     """
-    started: set[tuple[bytes, int]] = set()
+    started: dict[tuple[bytes, int], Start] = {}
     ended: set[tuple[bytes, int]] = set()
     for path in segments:
         for frame in scan_segment(path):
             if frame.kind == FrameType.START:
-                started.update((key, attempt) for key, attempt, _ in decode_starts(frame.payload))
+                started.update({(start.key, start.attempt): start for start in decode_starts(frame.payload)})
             elif frame.kind == FrameType.ATTEMPT:
                 attempt = decode_attempt(frame.payload)[0]
                 ended.add((attempt.request_key, attempt.number))
             elif frame.kind in {FrameType.ANSWER, FrameType.FAILURE}:
                 meta = read_meta(split_payload(frame.payload)[0])
                 ended.add((bytes.fromhex(meta.key), meta.attempts))
-    return len(started - ended)
+    owed = [start for place, start in started.items() if place not in ended]
+    return Totals(
+        possibly_billed=len(owed),
+        charged_tokens=sum(start.tokens for start in owed),
+        charged_usd=sum(start.usd for start in owed),
+    )

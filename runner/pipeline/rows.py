@@ -20,7 +20,7 @@ from runner.folder.index import pack_entries, spread_choices
 from runner.folder.totals import Totals
 from runner.jsontext import scrub
 from runner.pipeline.cases import case_rows, count_cases, input_bytes
-from runner.pipeline.codec import part_of, read_meta
+from runner.pipeline.codec import charged_of, part_of, read_meta
 from runner.pipeline.sharing import share, share_amount
 from runner.readers import ColumnKind, to_kind
 from runner.records import Output, Parsed
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from runner.endpoints import Endpoint
     from runner.pipeline.codec import Ended, Part
     from runner.pipeline.dimension import Dimension
-    from runner.records import Attempt, SkippedRow, Usage
+    from runner.prices import Price
+    from runner.records import Attempt, SkippedRow
 
 Columns: TypeAlias = "dict[str, Sequence[Any]]"
 
@@ -50,27 +51,6 @@ _MAX_MESSAGE = 2000
 _INT64 = 2**63
 _TOO_MANY_REQUESTS = 429
 _UNREAD = kind_of(ParseError)
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars for a million tokens; `cached_input` falls back to `input`."""
-
-    input: float
-    output: float
-    cached_input: float | None = None
-
-    def cost(self, usage: Usage) -> float | None:
-        """Return the cost of an answer, null where the server stated no counts."""
-        completion = usage.completion_tokens
-        if completion is None and usage.prompt_tokens == usage.total_tokens:
-            completion = 0  # as of embeddings, whose answers take no tokens
-        if usage.prompt_tokens is None or completion is None:
-            return None
-        cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
-        cached_price = self.input if self.cached_input is None else self.cached_input
-        dollars = (usage.prompt_tokens - cached) * self.input + cached * cached_price
-        return (dollars + completion * self.output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,16 +350,15 @@ def _ended_attempts(group: RowGroup, shared: Columns, usage: Columns) -> Columns
     """Return the rows of `attempts` for the attempts that ended their requests."""
     if not group.ended:
         return {}
-    last = zip(*(ended.last for ended in group.ended), strict=True)
-    _, numbers, samples, _, _, statuses, kinds, waits, _ = last
+    last = [ended.last for ended in group.ended]
     return {
         **{name: shared[name] for name in ("request_key", "started_at", "latency_s", "server", "request_id")},
-        "attempt": numbers,
+        "attempt": [one[1] for one in last],
         "session": [ended.session for ended in group.ended],
-        "n_samples": samples,
-        "http_status": statuses,
-        "error_kind": kinds,
-        "retry_after_s": waits,
+        "n_samples": [one[2] for one in last],
+        "http_status": [one[5] for one in last],
+        "error_kind": [one[6] for one in last],
+        "retry_after_s": [one[7] for one in last],
         **usage,
     }
 
@@ -586,5 +565,11 @@ def _totals(group: RowGroup, made: Mapping[str, Columns], usage: Columns, notes:
         unpriced=len(answered) - len(known),
         parse_notes=notes,
     )
+    for ended in group.ended:
+        tokens, dollars = charged_of(ended)
+        totals.charged_tokens += tokens
+        totals.charged_usd += dollars
+    totals.charged_tokens += sum(attempt.charged_tokens for attempt, _, _ in group.attempts)
+    totals.charged_usd += sum(attempt.charged_usd for attempt, _, _ in group.attempts)
     totals.add_latencies([group.ended[position].last[4] for position in answered])
     return totals

@@ -122,10 +122,10 @@ def create_tables(sealing: Sealing, log: CommitLog) -> None:
     log.append(Commit(number, "create", files=tuple(files)))
 
 
-def seal_segment(sealing: Sealing, log: CommitLog, segment: Path, *, possibly_billed: int = 0) -> Totals:
+def seal_segment(sealing: Sealing, log: CommitLog, segment: Path, owed: Totals | None = None) -> Totals:
     """Seal one closed segment and remove it; a segment that a commit already names is only removed.
 
-    `possibly_billed` counts requests whose answer died with their process. Returns its share of the totals.
+    `owed` counts requests whose answer died with their process. Returns its share of the totals.
     Raises DamagedError when the segment is damaged before its end, StorageError.
     """
     number = int(segment.stem)
@@ -134,7 +134,7 @@ def seal_segment(sealing: Sealing, log: CommitLog, segment: Path, *, possibly_bi
         staged = StagedPart(sealing, log.next_number, part_name(number))
         try:
             _write_segment(staged, segment)
-            staged.totals.possibly_billed += possibly_billed
+            staged.totals.add(owed or Totals())
             files = staged.finish()
             if staged.again:
                 settled = settle(sealing, log, staged.again, files, staged.name)

@@ -19,6 +19,7 @@ import anyio.to_thread
 from runner.awake import awake_s, watching_standstills
 from runner.errors import CannotCreateError, RunnerError, StorageError, internal_error
 from runner.pipeline.backlog import Backlog, Pending
+from runner.pipeline.bounds import Bounds
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.counters import Counters, snapshot_of
 from runner.pipeline.dispatch import Dispatch, expected
@@ -29,14 +30,17 @@ from runner.pipeline.livecontrol import LiveControl
 from runner.pipeline.recording import Recorder
 from runner.pipeline.sealing import seal_segment
 from runner.pipeline.signals import let_go_when_cancelled, watch_signals
+from runner.pipeline.spending import Spending
 from runner.pipeline.splitting import Splitter
 from runner.pipeline.state import SessionState
+from runner.pipeline.timelimit import stop_in_time
 from runner.records import SkippedRow
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+    from runner.pipeline.learnt import Learnt
     from runner.pipeline.sessionplan import SessionPlan
     from runner.progress import Snapshot
     from runner.records import Request
@@ -52,6 +56,7 @@ class SessionResult:
     control: Control
     counters: Counters
     wall_s: float
+    learnt: Learnt
 
 
 @dataclass(slots=True)
@@ -94,7 +99,8 @@ class _Session:
         if work.packs is not None:
             splitter = Splitter(answer_bytes=work.packs.answer_bytes)
             self.families = Families(splitter, server.retry.max_attempts, plan.audience.on_event, self.recorder, state)
-        self.dispatch = Dispatch(plan, state, self.recorder, self.learning, self.families)
+        self.spending = Spending(plan.terms.budget, Bounds(server.price, likelihoods=server.likelihood is not None))
+        self.dispatch = Dispatch(plan, state, self.recorder, self.learning, self.families, self.spending)
         self._crew: _Crew | None = None
 
     async def run(self) -> SessionResult:
@@ -115,7 +121,8 @@ class _Session:
                         self._to_seal.close()
         if self.journal.failure is not None:
             self.control.stop(StopKind.STORAGE, self.journal.failure)
-        return SessionResult(self.control, self.counters, awake_s() - self.counters.begun)
+        wall_s = awake_s() - self.counters.begun
+        return SessionResult(self.control, self.counters, wall_s, self.spending.bounds.learnt)
 
     async def _send_all(self) -> None:
         slots = self.plan.server.slots
@@ -151,6 +158,8 @@ class _Session:
                     pool = self.plan.server.limiter
                     steered = LiveControl(steering, pool, self.state.under_way, self, audience.on_event)
                     group.start_soon(steered.serve)
+                if self.plan.terms.max_wall_s is not None:
+                    group.start_soon(stop_in_time, self.control, self.plan.terms.max_wall_s)
                 if audience.catch_signals:
                     group.start_soon(watch_signals, self.control, self.counters, audience.say)
 
@@ -235,9 +244,10 @@ class _Session:
         limiter, pending = self.plan.server.limiter, None
         try:
             pending = self.dispatch.make_ready(rows.receive_nowait())
-            if (turn := limiter.try_admit(*expected(pending.request), last=pending.last)) is not None:
-                pending.turn = turn
-                return pending
+            if self.spending.try_reserve(pending):
+                pending.turn = limiter.try_admit(*expected(pending.request), last=pending.last)
+                if pending.turn is not None:
+                    return pending
         except anyio.WouldBlock:
             pass
         except anyio.EndOfStream:
@@ -245,6 +255,7 @@ class _Session:
         admitted: Pending | None = None
         with self.control.waiting(), contextlib.suppress(anyio.EndOfStream):
             pending = pending or self.dispatch.make_ready(await rows.receive())
+            await self.dispatch.afford(pending)
             pending.turn = await limiter.admit(*expected(pending.request), last=pending.last)
             admitted = pending
         return None if self.control.stopping else admitted

@@ -1,4 +1,4 @@
-"""Owns what a session works with, by what it is for: the work, the server, the store, what is learnt, who looks on."""
+"""Owns what a session works with, by what it is for: work, server, store, knowledge, terms, and who looks on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from runner.folder.layout import RunFolder
     from runner.limiter import Limits, Pool
     from runner.pipeline.adapting import Adapting
+    from runner.pipeline.budget import Budget
     from runner.pipeline.likelihood import LikelihoodSender
     from runner.pipeline.omissions import OmissionWatch
     from runner.pipeline.packing import PackLimits
-    from runner.pipeline.rows import Price
     from runner.pipeline.sealing import Sealing
     from runner.pipeline.sharedlimit import SharedLimit
     from runner.pipeline.truncation import Enlarging
+    from runner.prices import Price
     from runner.progress import Display
     from runner.records import Request, SkippedRow
     from runner.retry import RetryPolicy
@@ -88,6 +89,14 @@ class Knowledge:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a session may take: the run's budget, less what earlier sessions took, and seconds of its own."""
+
+    budget: Budget
+    max_wall_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Audience:
     """Who looks on: the display, the person who reads lines, the event log; `catch_signals` lets them interrupt."""
 
@@ -120,5 +129,6 @@ class SessionPlan:
     server: Server
     store: Store
     knowledge: Knowledge
+    terms: Terms
     audience: Audience
     steering: Steering | None = None

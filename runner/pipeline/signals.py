@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from runner.pipeline.control import Control
     from runner.pipeline.counters import Counters
 
-# After the first interrupt, answers under way may still come in for this long.
-_GRACE_S = 30.0
+# After the first interrupt, as at the end of a session's time, answers under way may still come in for this long.
+GRACE_S = 30.0
 
 
 async def watch_signals(control: Control, counters: Counters, say: Callable[[str], None]) -> None:
@@ -29,7 +29,7 @@ async def watch_signals(control: Control, counters: Counters, say: Callable[[str
                     control.let_go()
                     continue
                 count = counters.in_flight
-                say(f"stopping: {count} answers under way may come in for {_GRACE_S:g} s; again stops at once")
+                say(f"stopping: {count} answers under way may come in for {GRACE_S:g} s; again stops at once")
                 control.stop(StopKind.INTERRUPTED if number == signal.SIGINT else StopKind.TERMINATED)
                 group.start_soon(_let_go_later, control)
 
@@ -43,5 +43,5 @@ async def let_go_when_cancelled(control: Control) -> None:
 
 
 async def _let_go_later(control: Control) -> None:
-    await anyio.sleep(_GRACE_S)
+    await anyio.sleep(GRACE_S)
     control.let_go()

@@ -119,10 +119,10 @@ def test_keys_that_are_not_available_yet_are_all_named(
     config: dict[str, Any], simulator: Simulator, tmp_path: Path
 ) -> None:
     config["gates"] = {"scores": {"exact_match": {"min": 0.5}}, "baseline": "last_good"}
-    config["budget"] = {"max_cost_usd": 5}
+    config["notify"] = ["me"]
     message = refused(config, simulator, tmp_path)
     assert message.count("not available yet") == 3
-    assert all(key in message for key in ("gates.scores", "budget.max_cost_usd", "gates.baseline"))
+    assert all(key in message for key in ("gates.scores", "notify", "gates.baseline"))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,8 @@ def test_an_error_is_one_json_object_too(
         (("schema", "nonsense", "--json"), "usage"),
         (("run", "my.yaml", "--set", "nonsense", "--json"), "config"),
         (("run", "my.yaml", "--set", "limits.no=1", "--json"), "config"),
-        (("run", "my.yaml", "--max-cost", "1", "--json"), "not_available"),
+        (("run", "my.yaml", "--max-cost", "1", "--json"), "usage"),  # no price
+        (("run", "my.yaml", "--max-cost", "0", "--json"), "config"),
         (("status", "absent", "--json"), "run_folder"),
         (("verify", "absent", "--json"), "run_folder"),
         (("reseal", "absent", "--json"), "run_folder"),

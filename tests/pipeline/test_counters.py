@@ -7,8 +7,8 @@ import pytest
 from runner.awake import awake_s
 from runner.limiter import PoolStatistics
 from runner.pipeline.counters import Counters, snapshot_of
-from runner.pipeline.rows import Price
 from runner.pipeline.sessionplan import Work
+from runner.prices import Price
 from runner.records import Usage
 
 PRICE = Price(input=1.0, output=2.0)

@@ -13,6 +13,7 @@ from runner import durable
 from runner.errors import StorageError
 from runner.folder.layout import RunFolder
 from runner.journal import FrameType, scan_segment
+from runner.pipeline.codec import Start, decode_starts
 from runner.pipeline.groupcommit import JournalWriter
 
 if TYPE_CHECKING:
@@ -217,4 +218,39 @@ async def test_a_worker_does_not_wait_for_a_group_that_never_comes(folder: RunFo
             await writer.store(b"k", FrameType.ANSWER, b"late")
         await writer.finish()
     assert answers(folder) == [b"late"], "what was appended is written all the same"
+    assert disk.syncs > 0
+
+
+def starts(path: Path) -> list[Start]:
+    """Return the starts that a segment holds, in order."""
+    frames = scan_segment(path, run_id=RUN)
+    return [start for frame in frames if frame.kind == FrameType.START for start in decode_starts(frame.payload)]
+
+
+@pytest.mark.asyncio
+async def test_a_start_that_is_kept_is_on_disk_on_return(folder: RunFolder, disk: Disk) -> None:
+    start = Start(b"k" * 16, 2, 1.5, 300, 0.25)
+    async with writing(folder) as (writer, _):
+        before = disk.syncs
+        await writer.keep_start(start)
+        assert disk.syncs > before
+        assert starts(folder.segment(1)) == [start]
+        disk.full = True
+        with pytest.raises(StorageError):
+            await writer.keep_start(start)
+        disk.full = False
+
+
+@pytest.mark.asyncio
+async def test_what_is_owed_is_in_the_next_segment_before_the_last_one_is_handed_on(
+    folder: RunFolder, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.pipeline.groupcommit._SEGMENT_BYTES", 6000)
+    owed, ended = Start(b"o" * 16, 1, 1.5, 300, 0.25), Start(b"e" * 16, 1, 1.5, 700, 0.5)
+    async with writing(folder) as (writer, sealable):
+        await writer.keep_start(owed)
+        await writer.keep_start(ended)
+        await writer.store(ended.key, FrameType.ANSWER, b"a" * 6000)
+        assert await sealable.receive() == folder.segment(1)
+        assert starts(folder.segment(2)) == [owed]
     assert disk.syncs > 0

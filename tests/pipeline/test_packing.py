@@ -141,6 +141,15 @@ def test_a_pack_has_a_key_of_its_own_and_one_sample_keeps_its_own() -> None:
     assert (in_array.key, in_array.body) == (single.key, b'{"input":["a"],"model":"m"}')
 
 
+@pytest.mark.parametrize("limits", [PackLimits(inputs=1), PackLimits(inputs=4)])
+def test_a_pack_says_what_its_answers_may_take(limits: PackLimits) -> None:
+    wrapping = Wrapping(b'{"input":', b"}", answer_tokens=16, unbounded=True)
+    packs = pack(["some text"] * 6, limits, wrapping)
+    for one in [*packs, *(part for whole in packs for part in take_apart(whole, [1] * len(whole.cases)))]:
+        assert (one.answer_tokens, one.unbounded) == (16 * len(one.cases), True)
+        assert one.reserve_tokens > one.answer_tokens
+
+
 @given(st.lists(st.text(max_size=12), min_size=2, max_size=12), st.sampled_from([AROUND, ARRAY]), st.data())
 @settings(max_examples=200, deadline=None)
 def test_a_pack_taken_apart_is_the_packs_of_its_parts(texts: list[str], wrapping: Wrapping, data: Any) -> None:
