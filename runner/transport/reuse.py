@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _TESTED = "3.14."
 # Above this a socket may take the body in pieces, and somebody has to wait for it.
 _MOST_BODY_BYTES = 32 * 1024
+# Of so many addresses heads are kept: paths may hold what differs by row.
+MOST_URLS = 1024
 _CONTINUE, _OK = 100, 200
 _SWITCHING = 101
 _NO_TIMER = TimerNoop()
@@ -123,6 +125,8 @@ class Reuse:
         headers = request.headers.copy()
         headers.popall(hdrs.CONTENT_LENGTH, None)
         lines = _serialize_headers(f"POST {url.raw_path_qs} HTTP/1.1", headers)
+        if len(self._heads) >= MOST_URLS:
+            self._heads.clear()
         made = (request.connection_key, lines.removesuffix(b"\r\n") + b"Content-Length: ")
         self._heads[url] = made
         return made

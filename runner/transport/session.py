@@ -26,7 +26,7 @@ from runner.records import Response
 from runner.redaction import Redactor
 from runner.transport.auth import BEARER, auth_headers, auth_query, query_of, secrets_of
 from runner.transport.patience import Patience
-from runner.transport.reuse import Reuse, supported
+from runner.transport.reuse import MOST_URLS, Reuse, supported
 from runner.transport.streaming import HEADERS, Body, Clock, Received, note_connected, note_connecting, timed
 from runner.transport.translate import Timeouts, closed_without_answer, translate
 from runner.transport.upload import Sending
@@ -48,7 +48,6 @@ _KEEPALIVE_S = 4.0
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 # aiohttp writes bytes at once, which holds up everything else for a large body, and warns of it from here on.
 _WHOLE_BODY_BYTES = 1 << 20
-_MOST_URLS = 1024
 _KEPT_HEADERS = frozenset(
     {"retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "request-id", "apim-request-id", "location"}
 )
@@ -138,11 +137,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         total_s: float | None = None,
     ) -> Response:
-        url = self._urls.get(path)
-        if url is None:
-            if len(self._urls) >= _MOST_URLS:  # paths may hold what differs by row
-                self._urls.clear()
-            url = self._urls[path] = self._url(path)
+        url = self._known_url(path)
         if isinstance(body, bytes) and method == "GET":
             url, body = url.extend_query(query_of(body)), None
         started_at = time.time()
@@ -166,9 +161,7 @@ class Transport:
 
     async def _post_again(self, reuse: Reuse, path: str, body: bytes) -> Response | None:
         """Send a POST over a connection that is open; null, and nothing sent, where that needs a new one."""
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = self._url(path)
+        url = self._known_url(path)
         started_at = time.time()
         begun = time.perf_counter()
         answer: Answer | None = None
@@ -194,6 +187,14 @@ class Transport:
             started_at=started_at,
             latency_s=time.perf_counter() - begun,
         )
+
+    def _known_url(self, path: str) -> URL:
+        url = self._urls.get(path)
+        if url is None:
+            if len(self._urls) >= MOST_URLS:  # paths may hold what differs by row
+                self._urls.clear()
+            url = self._urls[path] = self._url(path)
+        return url
 
     def _url(self, path: str) -> URL:
         url = URL(self._options.base_url.rstrip("/") + path)
