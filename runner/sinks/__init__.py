@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from runner.sinks.beside import PLACE, scores_beside
 from runner.sinks.columns import JoinedTexts, Repeated
-from runner.sinks.parts import Arrays, PartWriter, file_crc32, read_row_groups, verify_part
+from runner.sinks.parts import Arrays, PartWriter, file_crc32, naming_damage, read_row_groups, row_groups, verify_part
 from runner.sinks.rewrite import partition, replace_values, split_rows
 from runner.sinks.schema import (
     SCHEMA_VERSION,
@@ -15,19 +16,26 @@ from runner.sinks.schema import (
     table_schema,
 )
 from runner.sinks.select import rows_where
+from runner.sinks.snapshot import MOST_OPEN, SCORES, PartFile, Snapshot, take_snapshot
 from runner.sinks.values import column_numbers, column_values, read_columns, read_whole_keys
 
 __all__ = [
+    "MOST_OPEN",
+    "PLACE",
     "SCHEMA_VERSION",
+    "SCORES",
     "Arrays",
     "JoinedTexts",
+    "PartFile",
     "PartWriter",
     "Repeated",
+    "Snapshot",
     "arrow_type",
     "attempts_schema",
     "column_numbers",
     "column_values",
     "file_crc32",
+    "naming_damage",
     "partition",
     "raw_schema",
     "read_columns",
@@ -35,9 +43,12 @@ __all__ = [
     "read_whole_keys",
     "replace_values",
     "responses_schema",
+    "row_groups",
     "rows_where",
+    "scores_beside",
     "scores_schema",
     "split_rows",
     "table_schema",
+    "take_snapshot",
     "verify_part",
 ]
