@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runner.errors import RunFolderError
 from runner.results.runs import RUN
+from runner.sinks import PLACE, no_such_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 BODIES = ("request", "response")
-# What stands in every scoring without being a score.
-_PLACE = frozenset({"key", "choice"})
 _NUMBERS = frozenset({pa.int64(), pa.float64()})
-_MOST_NAMED = 12
 
 
 def united(schemas: Iterable[pa.Schema]) -> pa.Schema:
@@ -36,7 +32,7 @@ def united(schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 def all_columns(responses: Sequence[pa.Schema], scores: Sequence[pa.Schema], *, several: bool) -> pa.Schema:
     """Return the columns of responses, then of scores, behind `run` where there are several runs."""
-    fields = [*united(responses), *(field for field in united(scores) if field.name not in _PLACE)]
+    fields = [*united(responses), *(field for field in united(scores) if field.name not in PLACE)]
     return pa.schema([*([pa.field(RUN, pa.string())] if several else ()), *fields])
 
 
@@ -53,14 +49,3 @@ def chosen_columns(known: pa.Schema, columns: Sequence[str] | None) -> pa.Schema
         raise no_such_column(unknown, with_bodies.names)
     first = [RUN] if RUN in known.names and RUN not in columns else []
     return pa.schema([with_bodies.field(name) for name in dict.fromkeys([*first, *columns])])
-
-
-def no_such_column(unknown: Sequence[str], known: Sequence[str]) -> RunFolderError:
-    """Return the error for columns that are not there, with the names that come close."""
-    close = [match for name in unknown for match in get_close_matches(name, known, n=1)]
-    own = [name for name in known if name.startswith(("in_", "score_"))][:_MOST_NAMED]
-    hint = f"did you mean {', '.join(dict.fromkeys(close))}? " if close else ""
-    hint += "`evalrunner schema responses` lists the columns; those of the dataset are in_<column>, of scores score_<name>"
-    return RunFolderError(
-        f"responses has no column {', '.join(unknown)}", hint=hint + (f": {', '.join(own)}" if own else "")
-    )

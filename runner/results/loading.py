@@ -61,8 +61,7 @@ def load(run_dir: RunDirs, columns: Sequence[str] | None = None, where: Where | 
 def _load(folders: Sequence[RunFolder], columns: Sequence[str] | None, where: Where | None, *, several: bool) -> pa.Table:
     tables = [SCORES, *(["raw"] if {*(columns or ())} & {*BODIES} else [])]
     with opened(folders, tables) as runs:
-        scores = [run.snapshot.schema(SCORES) for run in runs]
-        known = all_columns([run.responses for run in runs], scores, several=several)
+        known = all_columns([run.responses for run in runs], [run.scores for run in runs], several=several)
         wanted = chosen_columns(known, columns)
         selection = None if where is None else selection_of(where, known)
         pieces = [piece for run in runs for piece in _pieces(run, wanted, selection)]

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from runner.results.bodies import JOINED, bodies_beside
 from runner.results.columns import BODIES
 from runner.results.runs import RUN
-from runner.sinks import PLACE, SCORES, scores_beside
+from runner.sinks import JOINED, PLACE, RAW_JOINED, SCORES, raw_rows, scores_beside
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -50,7 +49,7 @@ def read_rows(part: Part, wanted: pa.Schema, selection: Selection | None) -> pa.
 
 def _read(part: Part, wanted: pa.Schema, groups: Sequence[int], chosen: NDArray[np.bool_] | None) -> pa.Table:
     """Return columns of some row groups, of these the rows that were chosen; what the run does not have is null."""
-    scored = _names(wanted, part.run.snapshot.schema(SCORES).names, but=PLACE) if part.scores is not None else []
+    scored = _names(wanted, part.run.scores.names, but=PLACE) if part.scores is not None else []
     bodies = _names(wanted, BODIES)
     own = _names(wanted, part.run.responses.names)
     needed = dict.fromkeys([*own, *(PLACE if scored else ()), *(JOINED if bodies else ())])
@@ -65,7 +64,8 @@ def _read(part: Part, wanted: pa.Schema, groups: Sequence[int], chosen: NDArray[
         scores = part.scores.parquet().read([*PLACE, *scored])
         found |= _columns(scores_beside(rows, scores, chosen), scored)
     if bodies and part.raw is not None:
-        found |= _columns(bodies_beside(rows, part.raw.parquet(), bodies), bodies)
+        raw = part.raw.parquet().read([*RAW_JOINED, *bodies])
+        found |= _columns(raw.take(pa.array(raw_rows(rows, raw), pa.int64())), bodies)
     if RUN in wanted.names:
         found[RUN] = pa.repeat(pa.scalar(part.run.run_id), count)
     return pa.table([_as(found.get(field.name), field, count) for field in wanted], schema=wanted)

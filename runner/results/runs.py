@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from runner.errors import RunFolderError, UsageError
 from runner.folder.layout import RunFolder
-from runner.sinks import MOST_OPEN, take_snapshot
+from runner.sinks import MOST_OPEN, SCORES, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,11 +27,12 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run, opened; `run_id` stands in the metadata of its parts."""
+    """One run, opened, with the columns of its responses and scores; `run_id` stands in the metadata of its parts."""
 
     snapshot: Snapshot
     run_id: str
     responses: pa.Schema
+    scores: pa.Schema
 
 
 def folders_of(run_dirs: RunDirs) -> tuple[list[RunFolder], bool]:
@@ -64,7 +65,7 @@ def open_run(folder: RunFolder, tables: Sequence[str], *, most_open: int) -> Run
         raise _no_run(folder)
     schema = snapshot.schema("responses")
     run_id = (schema.metadata or {}).get(_RUN_ID, folder.root.name.encode()).decode(errors="replace")
-    return Run(snapshot, run_id, schema)
+    return Run(snapshot, run_id, schema, snapshot.schema(SCORES))
 
 
 def check_names(runs: Sequence[Run]) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from runner.errors import UsageError
-from runner.results.columns import no_such_column
+from runner.sinks import no_such_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
