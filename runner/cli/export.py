@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +42,11 @@ def export(
     if output is None or str(output) == "-":
         if as_json:
             raise UsageError("--json: stdout holds the data", hint="name a file with -o")
-        write_to_stream(wanted, sys.stdout.buffer)
+        try:
+            write_to_stream(wanted, sys.stdout.buffer)
+        except BrokenPipeError:
+            # `head` has seen enough; Python would complain when it flushes stdout at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     lines = write_to_file(wanted, output)
     if as_json:

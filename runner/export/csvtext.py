@@ -7,6 +7,7 @@ a text looks like: numbers stay numbers, and the text -1.5 is a text.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from datetime import date
@@ -42,7 +43,7 @@ def csv_lines(snapshot: Snapshot, columns: Sequence[str]) -> Iterator[bytes]:
 
 def cell(value: Any) -> str:
     """Return a value as it stands between two commas; null is nothing, an empty text is two quotes."""
-    if value is None or value != value:  # noqa: PLR0124 - NaN alone is not what it is
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, str):
         return _quoted(inert_text(value))
