@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # NaN becomes null, times are ISO 8601 in UTC.
 OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
-# What JSON lets stand as it is and others act on: DEL and C1 controls, line and paragraph separators, marks that reorder
-# text. In UTF-8; its first bytes begin a character wherever they stand.
+# What JSON lets stand as it is and others act on: DEL and C1 controls, line and paragraph separators, marks that
+# reorder text. In UTF-8; its first bytes begin a character wherever they stand.
 _ACTING = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
 
 

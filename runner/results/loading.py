@@ -58,7 +58,9 @@ def load(run_dir: RunDirs, columns: Sequence[str] | None = None, where: Where | 
     return frame
 
 
-def _load(folders: Sequence[RunFolder], columns: Sequence[str] | None, where: Where | None, *, several: bool) -> pa.Table:
+def _load(
+    folders: Sequence[RunFolder], columns: Sequence[str] | None, where: Where | None, *, several: bool
+) -> pa.Table:
     tables = [SCORES, *(["raw"] if {*(columns or ())} & {*BODIES} else [])]
     with opened(folders, tables) as runs:
         known = all_columns([run.responses for run in runs], [run.scores for run in runs], several=several)

@@ -49,8 +49,8 @@ def opened(folders: Sequence[RunFolder], tables: Sequence[str]) -> Iterator[list
     """Open runs at one instant each, and close them. Raises RunFolderError for a folder that is no run."""
     runs: list[Run] = []
     try:
-        for folder in folders:
-            runs.append(open_run(folder, tables, most_open=MOST_OPEN // len(folders)))
+        # Those before one that cannot be opened are in the list, and are closed.
+        runs.extend(open_run(folder, tables, most_open=MOST_OPEN // len(folders)) for folder in folders)
         check_names(runs)
         yield runs
     finally:

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 PLACE: Final = ("key", "choice")
 
 
-def scores_beside(
-    rows: pa.Table, scores: pa.Table, chosen: NDArray[np.bool_] | slice | None = None
-) -> pa.Table:
+def scores_beside(rows: pa.Table, scores: pa.Table, chosen: NDArray[np.bool_] | slice | None = None) -> pa.Table:
     """Return the scores of some rows of a part, in their order; both tables have `key` and `choice`.
 
     `chosen` says which of the part's rows these are, null: all. A part and its scores are written with the same rows in

@@ -64,9 +64,7 @@ def plain_values(column: pa.Array) -> list[Any]:
         values: list[Any] = column.to_pylist()
         return values
     inner = column.flatten()
-    items: Any = (
-        inner.to_numpy(zero_copy_only=False) if pa.types.is_float32(kind.value_type) else plain_values(inner)
-    )
+    items: Any = inner.to_numpy(zero_copy_only=False) if pa.types.is_float32(kind.value_type) else plain_values(inner)
     lists, first = [], 0
     for length in column.value_lengths().to_pylist():
         last = first + (length or 0)

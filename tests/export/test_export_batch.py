@@ -36,7 +36,9 @@ def lines(run_dir: Path) -> dict[str, Row]:
 
 
 def answered(simulator: Simulator, folder: Path, **sections: Any) -> Path:
-    runner.run(config_for(simulator, write_rows(folder / "d.jsonl", questions(SAMPLES)), **sections), run_dir=folder / "run")
+    runner.run(
+        config_for(simulator, write_rows(folder / "d.jsonl", questions(SAMPLES)), **sections), run_dir=folder / "run"
+    )
     return folder / "run"
 
 

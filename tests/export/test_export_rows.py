@@ -32,14 +32,18 @@ if TYPE_CHECKING:
 SAMPLES = 8
 HOSTILE = ["=1+1", "-1.5", "\t=x", 'a,"b"\r\nc', "", " ", "'quoted", "\uff1dSUM(A1)", "\x1b[2J\x00", "plain"]
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-RISKY = st.lists(st.sampled_from(list("=+-@\t\r\n '\"\u00a0\ufeff\u200b\uff0b\uff1d\ufe62\u2212\x00\x0b\x85a1")), max_size=8).map("".join)
+RISKY = st.lists(
+    st.sampled_from(list("=+-@\t\r\n '\"\u00a0\ufeff\u200b\uff0b\uff1d\ufe62\u2212\x00\x0b\x85a1")), max_size=8
+).map("".join)
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with log probabilities, scores, a failure, and hostile texts in kept columns."""
     folder = tmp_path_factory.mktemp("run")
-    rows = [row | {"note": HOSTILE[number % len(HOSTILE)], "size": -1.5} for number, row in enumerate(questions(SAMPLES))]
+    rows = [
+        row | {"note": HOSTILE[number % len(HOSTILE)], "size": -1.5} for number, row in enumerate(questions(SAMPLES))
+    ]
     rows[2]["question"] += " [[fault:400]]"
     with serving() as simulator:
         params = {"logprobs": True, "top_logprobs": 2}
@@ -109,7 +113,7 @@ def test_any_text_is_found_in_csv_again_and_none_of_them_acts(texts: list[str]) 
             "\ufffd" if control or mark else one for one, control, mark in zip(text, controls, marks, strict=True)
         )
         assert found.removeprefix(MARK) == expected
-        seen = unicodedata.normalize("NFKC", found.strip().lstrip("\"\u200b\ufeff\ufffd\u00a0 "))
+        seen = unicodedata.normalize("NFKC", found.strip().lstrip('"\u200b\ufeff\ufffd\u00a0 '))
         assert not seen.startswith(("=", "+", "-", "@", "\u2212"))
         assert not found.startswith(("\t", "\r", "\n"))
 

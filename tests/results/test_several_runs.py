@@ -45,7 +45,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def run_ids(runs: tuple[Path, Path]) -> list[str]:
-    return [pq.read_schema(run / "responses/part-000000.parquet").metadata[b"evalrunner.run_id"].decode() for run in runs]
+    return [
+        pq.read_schema(run / "responses/part-000000.parquet").metadata[b"evalrunner.run_id"].decode() for run in runs
+    ]
 
 
 def kinds(frame: pd.DataFrame) -> dict[str, str]:
@@ -60,7 +62,7 @@ def test_several_runs_come_one_after_the_other_with_all_columns_of_both(runs: tu
     assert sorted(set(frame["in_level"])) == ["0", "1", "2", "level 0", "level 1", "level 2"]
     assert frame["in_more"].isna().tolist() == [True] * SAMPLES + [False] * SAMPLES
     assert frame["score_includes"].isna().tolist() == [False] * SAMPLES + [True] * SAMPLES
-    assert list(runner.load([runs[0]]).columns)[0] == "run"
+    assert runner.load([runs[0]]).columns[0] == "run"
     assert list(runner.load(runs, columns=["key", "run"]).columns) == ["key", "run"]
     assert list(runner.load(runs, columns=["key"]).columns) == ["run", "key"]
     assert len(runner.load(runs, columns=["run"])) == 2 * SAMPLES
@@ -143,7 +145,9 @@ def test_polars_and_duckdb_read_several_runs_and_their_scores_lazily(runs: tuple
     with duckdb.connect() as connection:
         connection.register("responses", responses)
         connection.register("scores", scores)
-        found = connection.execute("SELECT count(*), count(score_includes) FROM responses LEFT JOIN scores USING (run, key, choice)")
+        found = connection.execute(
+            "SELECT count(*), count(score_includes) FROM responses LEFT JOIN scores USING (run, key, choice)"
+        )
         assert found.fetchall() == [(2 * SAMPLES, SAMPLES)]
     assert runner.scan(runs[0], "attempts").count_rows() == SAMPLES
     assert runner.scan(runs[0]).schema.names == pq.read_schema(runs[0] / "responses/part-000000.parquet").names
@@ -153,7 +157,7 @@ def test_polars_and_duckdb_read_several_runs_and_their_scores_lazily(runs: tuple
 
 
 def rewritten(folder: RunFolder) -> None:
-    """Move the rows of the first part to a new one by one commit, as replacing does: the part without them comes first."""
+    """Move the rows of the first part to a new one by a commit, as replacing does: what loses rows comes first."""
     log = read_commits(folder)
     parts = [part.name for part in log.parts("responses") if part.rows]
     number, rows = log.next_number, pq.read_table(folder.table("responses") / parts[0], partitioning=None)
@@ -170,7 +174,9 @@ def rewritten(folder: RunFolder) -> None:
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     with serving() as simulator:
-        runner.run(config_for(simulator, write_rows(tmp_path / "data.jsonl", questions(SAMPLES))), run_dir=tmp_path / "run")
+        runner.run(
+            config_for(simulator, write_rows(tmp_path / "data.jsonl", questions(SAMPLES))), run_dir=tmp_path / "run"
+        )
     return tmp_path / "run"
 
 
@@ -198,7 +204,11 @@ def test_rows_that_move_from_part_to_part_are_read_once_at_any_moment(
     try:
         while not over.is_set():
             table = runner.scan(run_dir).to_table(columns=["sample_id"]) if how == "scan" else None
-            ids = runner.load(run_dir, columns=["sample_id"])["sample_id"].tolist() if table is None else table["sample_id"].to_pylist()
+            ids = (
+                runner.load(run_dir, columns=["sample_id"])["sample_id"].tolist()
+                if table is None
+                else table["sample_id"].to_pylist()
+            )
             assert sorted(ids) == sorted(row["id"] for row in questions(SAMPLES))
             seen += 1
     finally:
@@ -207,7 +217,9 @@ def test_rows_that_move_from_part_to_part_are_read_once_at_any_moment(
     assert seen > 1
 
 
-def test_a_commit_that_was_not_carried_out_counts_as_recovery_will_make_it(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_was_not_carried_out_counts_as_recovery_will_make_it(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("runner.folder.commits.CommitLog._apply", lambda *_: None)
     rewritten(RunFolder(run_dir))
     monkeypatch.undo()
