@@ -6,7 +6,6 @@ import os
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runner.durable import create_file, publish, storage_error, sync_file
@@ -19,6 +18,7 @@ from runner.sinks import SCORES, column_names, no_such_column, open_output, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from typing import BinaryIO
 
     from runner.sinks import Snapshot

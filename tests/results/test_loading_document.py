@@ -15,7 +15,9 @@ from tests.support.serving import serving
 if TYPE_CHECKING:
     from pathlib import Path
 
-RECIPES = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/loading.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+RECIPES = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "docs/loading.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,4 +37,5 @@ def test_the_page_has_recipes_for_all_three() -> None:
 
 @pytest.mark.parametrize("number", range(5))
 def test_a_recipe_runs(runs: tuple[str, str], number: int) -> None:
-    exec(compile(RECIPES[number], f"recipe {number}", "exec"), {"run": runs[0], "other": runs[1]})  # noqa: S102 - our own page
+    recipe = compile(RECIPES[number], f"recipe {number}", "exec")
+    exec(recipe, {"run": runs[0], "other": runs[1]})  # noqa: S102 - our own page
