@@ -224,6 +224,9 @@ def test_a_commit_that_was_not_carried_out_counts_as_recovery_will_make_it(
     rewritten(RunFolder(run_dir))
     monkeypatch.undo()
     assert len(list((run_dir / "_tmp").iterdir())) == 2
+    with take_snapshot(RunFolder(run_dir), ["responses"]) as snapshot:
+        rows = [part.parquet().metadata.num_rows for part in snapshot.tables["responses"].values()]
+    assert rows == [0, 0, SAMPLES], "they stand in the new part, which is in _tmp/ yet"
     before = runner.load(run_dir)
     assert len(before) == SAMPLES
     dataset = runner.scan(run_dir)
