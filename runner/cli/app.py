@@ -11,6 +11,7 @@ import typer
 from runner.cli import later
 from runner.cli.check import check
 from runner.cli.documents import documents
+from runner.cli.export import export
 from runner.cli.inspect import reseal, status, verify
 from runner.cli.output import print_result
 from runner.cli.run import resume, run
@@ -70,6 +71,7 @@ app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(verify)
 app.command(rich_help_panel=_LOOK)(reseal)
 app.command(rich_help_panel=_LOOK)(score)
+app.command(rich_help_panel=_LOOK)(export)
 app.command(rich_help_panel=_LOOK)(schema)
 app.command(rich_help_panel=_REHEARSE)(simulate)
 later.add_commands(app)

@@ -138,6 +138,17 @@ def read_sound_commits(folder: RunFolder) -> CommitLog:
     return log
 
 
+def read_last_commit(folder: RunFolder) -> Commit | None:
+    """Return the last commit, for readers; null where there is none, or where it is damaged, which `verify` says."""
+    last = max(_commit_files(folder), default=None)
+    if last is None:
+        return None
+    try:
+        return _decode(last, None)[0]
+    except DamagedError:
+        return None
+
+
 def _commit_files(folder: RunFolder) -> list[Path]:
     return sorted(path for path in folder.commits.glob("*.json") if path.stem.isdecimal())
 

@@ -185,10 +185,21 @@ def file_crc32(path: Path) -> tuple[int, int]:
 
 def read_row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Yield a part row group by row group, page checksums verified. Raises DamagedError."""
+    with naming_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield from row_groups(file, columns)
+
+
+def row_groups(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield an open part row group by row group."""
+    for number in range(file.num_row_groups):
+        yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
+
+
+@contextlib.contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Turn what reading a part raises into DamagedError."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for number in range(file.num_row_groups):
-                yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
+        yield
     # A damaged footer can also name a column in no UTF-8, or a size that no memory holds.
     except (OSError, ValueError, OverflowError, MemoryError, pa.ArrowException) as error:
         raise DamagedError(
