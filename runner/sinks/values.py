@@ -57,6 +57,13 @@ def column_numbers(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
     return numbers
 
 
+def column_times(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
+    """Return a column of times as seconds since 1970 UTC, null as NaN."""
+    microseconds = batch.column(name).cast(pa.int64()).cast(pa.float64())
+    seconds: NDArray[np.float64] = microseconds.to_numpy(zero_copy_only=False) / 1e6
+    return seconds
+
+
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     batches = [batch for batch in batches if batch.num_rows] or batches[:1]
     return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
