@@ -13,6 +13,7 @@ from runner.cli.check import check
 from runner.cli.documents import documents
 from runner.cli.inspect import reseal, status, verify
 from runner.cli.output import print_result
+from runner.cli.report import report
 from runner.cli.run import resume, run
 from runner.cli.schema import schema
 from runner.cli.score import score
@@ -70,6 +71,7 @@ app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(verify)
 app.command(rich_help_panel=_LOOK)(reseal)
 app.command(rich_help_panel=_LOOK)(score)
+app.command(rich_help_panel=_LOOK)(report)
 app.command(rich_help_panel=_LOOK)(schema)
 app.command(rich_help_panel=_REHEARSE)(simulate)
 later.add_commands(app)

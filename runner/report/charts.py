@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,8 +12,6 @@ from runner.report.svg import COLOURS, draw, mark
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from runner.report.pace import Pace
     from runner.report.scores import GroupedScore, ScoreFacts
     from runner.report.tally import OverTime, Times
@@ -20,7 +19,17 @@ if TYPE_CHECKING:
 _WIDTH: Final = 560
 _BARS: Final = 120
 _LATENCY_BARS: Final = 60
-_MOST_LABEL: Final = 26
+_MOST_LABEL: Final = 22
+
+
+@dataclass(frozen=True, slots=True)
+class _Margins:
+    """Room around the axes for their labels, in CSS pixels."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
 
 
 def groups_chart(name: str, facts: ScoreFacts, grouped: GroupedScore) -> str:
@@ -29,7 +38,7 @@ def groups_chart(name: str, facts: ScoreFacts, grouped: GroupedScore) -> str:
     labels = [_short(one.name) for one in figures]
 
     def paint(figure: Any) -> None:
-        axes = _axes(figure, left=190, bottom=30, top=8, right=16, height=_height(len(figures)))
+        axes = _axes(figure, _height(len(figures)), _Margins(left=150, right=16, top=8, bottom=30))
         for place, one in enumerate(figures):
             if one.interval is not None:
                 ends = [one.interval.low, one.interval.high]
@@ -52,7 +61,7 @@ def latency_chart(name: str, times: Times) -> str:
     edges, counts = times.histogram(_LATENCY_BARS)
 
     def paint(figure: Any) -> None:
-        axes = _axes(figure, left=48, bottom=30, top=20, right=16, height=220)
+        axes = _axes(figure, 220, _Margins(left=48, right=16, top=20, bottom=30))
         axes.set_xscale("log")
         axes.bar(edges[:-1], counts, width=np.diff(edges) * 0.9, align="edge", color=COLOURS["main"], linewidth=0)
         axes.set_xlim(edges[0] * 0.9, edges[-1] * 1.1)
@@ -72,7 +81,7 @@ def pace_chart(name: str, over_time: OverTime, pace: Pace, shares: Sequence[str]
     colours = (COLOURS["main"], COLOURS["warn"], COLOURS["bad"])
 
     def paint(figure: Any) -> None:
-        axes = _axes(figure, left=48, bottom=30, top=12, right=44, height=220)
+        axes = _axes(figure, 220, _Margins(left=48, right=44, top=12, bottom=30))
         starts = np.arange(rates.shape[1]) * width_s
         below = np.zeros(rates.shape[1])
         for share, colour in zip(rates, colours[: len(shares)], strict=True):
@@ -83,12 +92,12 @@ def pace_chart(name: str, over_time: OverTime, pace: Pace, shares: Sequence[str]
         axes.grid(axis="y", color=COLOURS["grid"], linewidth=0.8)
         _plain_clock(axes)
         if pace.stretches:
-            _in_flight(axes, pace, 44)
+            _in_flight(axes, pace)
 
     return draw(name, (_WIDTH, 220), paint, "Rows that ended each second, and requests in flight, over the run")
 
 
-def _in_flight(axes: Any, pace: Pace, _right: int) -> None:
+def _in_flight(axes: Any, pace: Pace) -> None:
     beside = axes.twinx()
     ends = np.cumsum([one.length_s for one in pace.stretches])
     beside.step(ends, [one.in_flight for one in pace.stretches], where="pre", color=COLOURS["ink"], linewidth=1.2)
@@ -96,9 +105,11 @@ def _in_flight(axes: Any, pace: Pace, _right: int) -> None:
     _quiet(beside)
 
 
-def _axes(figure: Any, *, left: float, right: float, top: float, bottom: float, height: float) -> Any:
+def _axes(figure: Any, height: float, margins: _Margins) -> Any:
     """Return axes with margins in pixels, and without any line but the grid."""
-    axes = figure.add_axes((left / _WIDTH, bottom / height, (_WIDTH - left - right) / _WIDTH, 1 - (top + bottom) / height))
+    width = _WIDTH - margins.left - margins.right
+    sizes = (margins.left / _WIDTH, margins.bottom / height, width / _WIDTH)
+    axes = figure.add_axes((*sizes, 1 - (margins.top + margins.bottom) / height))
     axes.set_axisbelow(True)
     _quiet(axes)
     return axes
@@ -141,8 +152,3 @@ def _height(groups: int) -> float:
 
 def _short(name: str) -> str:
     return name if len(name) <= _MOST_LABEL else name[: _MOST_LABEL - 1] + "…"
-
-
-def shares_of(rates: NDArray[np.float64]) -> list[bool]:
-    """Say which kinds there are at all."""
-    return [bool(row.any()) for row in rates]

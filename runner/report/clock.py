@@ -30,7 +30,8 @@ class RunClock:
         place = np.maximum(np.searchsorted(self.starts, at, side="right") - 1, 0)
         ends = np.array([*self.before[1:], np.inf])
         elapsed = np.array(self.before)[place] + (at - np.array(self.starts)[place])
-        return np.minimum(elapsed, ends[place])
+        within: NDArray[np.float64] = np.minimum(elapsed, ends[place])
+        return within
 
 
 def clock_of(sessions: Sequence[Session]) -> RunClock:

@@ -72,7 +72,9 @@ def speed_of(survey: Survey, manifest: Manifest, pace: Pace, attempts: int) -> d
         "per_second": summary.get("requests_per_s"),
         "mean_in_flight": survey.times["latency_s"].total_s / wall_s if wall_s else None,
         "cpu_share": pace.cpu_s / total_s if total_s else None,
-        "held_back": [(REASONS[reason], seconds, seconds / total_s) for reason, seconds in pace.seconds.items() if total_s],
+        "held_back": [
+            (REASONS[reason], seconds, seconds / total_s) for reason, seconds in pace.seconds.items() if total_s
+        ],
     }
 
 
@@ -112,7 +114,12 @@ def setup_of(manifest: Manifest) -> dict[str, Any]:
         }
         for one in manifest.sessions[-20:]
     ]
-    return {"config": text, "config_left_out": left_out, "sessions": sessions, "digest": name_of(manifest.config_digest)}
+    return {
+        "config": text,
+        "config_left_out": left_out,
+        "sessions": sessions,
+        "digest": name_of(manifest.config_digest),
+    }
 
 
 def _server(model: Mapping[str, Any]) -> str:

@@ -75,9 +75,7 @@ def failed_attempts(log: CommitLog) -> tuple[int, Counter[str]]:
     return count, kinds
 
 
-def failure_kinds(
-    rows: Mapping[str, int], attempts: Mapping[str, int], shown: Sequence[ShownRow]
-) -> list[FailureKind]:
+def failure_kinds(rows: Mapping[str, int], attempts: Mapping[str, int], shown: Sequence[ShownRow]) -> list[FailureKind]:
     """Return each kind that rows or attempts failed with, those of most rows first."""
     examples: dict[str, str] = {}
     for row in shown:

@@ -76,19 +76,16 @@ def read_pace(path: Path) -> Pace:
 
 def held_back(line: Mapping[str, Any], *, cpu_share: float, frozen: bool) -> str:
     """Return what a line says the run waits for, one of REASONS."""
-    if line["paused"]:
-        return "paused"
-    if cpu_share >= _BUSY:
-        return "processor"
-    if frozen:
-        return "asked"
-    if line["in_flight"] >= _FULL * line["max_in_flight"]:
-        return "in_flight"
-    if line["out"]:
-        return "out"
-    if line["held"]:
-        return "rate"
-    return "retry" if line["waiting"] else "rows"
+    signs = {
+        "paused": line["paused"],
+        "processor": cpu_share >= _BUSY,
+        "asked": frozen,
+        "in_flight": line["in_flight"] >= _FULL * line["max_in_flight"],
+        "out": line["out"],
+        "rate": line["held"],
+        "retry": line["waiting"],
+    }
+    return next((reason for reason, seen in signs.items() if seen), "rows")
 
 
 def _stretch(session: int, before: Mapping[str, Any], line: Mapping[str, Any]) -> Stretch:

@@ -8,7 +8,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
-from markupsafe import Markup
 
 from runner.report import wording
 from runner.report.embedded import embedded
@@ -43,11 +42,11 @@ def render(facts: Mapping[str, Any], rows: Mapping[str, Any]) -> bytes:
     environment.filters |= _FILTERS
     environment.globals["percent"] = wording.percent
     page = environment.get_template(_TEMPLATE).render(
-        **({"comparison": None} | dict(facts)),
+        **facts,
         policy=policy(style, script),
-        style=Markup(style),  # noqa: S704 - our own files
-        script=Markup(script),  # noqa: S704 - our own files
-        rows_json=Markup(embedded(rows).decode()),  # noqa: S704 - escaped by `embedded`
+        style=style,
+        script=script,
+        rows_json=embedded(rows).decode(),
     )
     return page.encode("utf-8", errors="replace")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from runner.sinks import column_values, read_columns, rows_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from runner.folder.commits import CommitLog

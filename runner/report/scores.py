@@ -10,7 +10,7 @@ import numpy as np
 from runner.report.shown import name_of
 from runner.report.survey import STATUSES, joined_of
 from runner.scorers import ANSWERED, REFUSED
-from runner.statistics import Interval, clustered, interval
+from runner.statistics import clustered, interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runner.report.survey import Grouping, Survey
+    from runner.statistics import Interval
 
 _ANSWERED: Final = [number for number, status in enumerate(STATUSES) if status in ANSWERED | REFUSED]
 # Scores of these kinds have no worst value, and so no mean over all rows.
@@ -125,9 +126,7 @@ def _figure(
     clusters = clustered(samples, chosen[scored], int(samples.max()) + 1 if len(samples) else 0)
     everything = None if worst is None or not len(chosen) else float(np.where(scored, chosen, worst).mean())
     answered = int(np.isin(statuses, _ANSWERED).sum())
-    return Figure(
-        name, clusters.mean, interval(clusters), answered, int(scored.sum()), everything, len(chosen)
-    )
+    return Figure(name, clusters.mean, interval(clusters), answered, int(scored.sum()), everything, len(chosen))
 
 
 def _by_group(

@@ -92,9 +92,7 @@ def survey_rows(log: CommitLog, manifest: Manifest, clock: RunClock) -> Survey:
     """Read the columns of all rows that figures are made of. Raises DamagedError."""
     names = _score_names(manifest)
     survey = Survey(names, Candidates(names), values={name: [] for name in names})
-    survey.groups = {
-        name: Grouping(name) for name, kind in manifest.columns.items() if kind in _GROUPING_KINDS
-    }
+    survey.groups = {name: Grouping(name) for name, kind in manifest.columns.items() if kind in _GROUPING_KINDS}
     table = scores_table(manifest.scoring) if manifest.scoring else ""
     for part in log.parts("responses"):
         path = log.folder.table("responses") / part.name
@@ -173,9 +171,7 @@ def _add_usage(survey: Survey, batch: Any, numbers: NDArray[np.int8]) -> None:
 def _useful(survey: Survey) -> dict[str, Grouping]:
     """Return the columns that make groups worth looking at: several values, and several rows each."""
     wanted = {
-        name: one
-        for name, one in survey.groups.items()
-        if 1 < len(one.names) and survey.rows >= 2 * len(one.names)
+        name: one for name, one in survey.groups.items() if len(one.names) > 1 and survey.rows >= 2 * len(one.names)
     }
     fewest = sorted(wanted, key=lambda name: len(wanted[name].names))[:_MOST_COLUMNS]
     return {name: one for name, one in wanted.items() if name in fewest}

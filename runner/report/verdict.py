@@ -51,7 +51,7 @@ class Verdict:
     meaning: str
     exit_code: int | None
     gates: tuple[Gate, ...]
-    resume: bool
+    resume: bool = False
 
 
 def verdict_of(manifest: Manifest) -> Verdict:
@@ -59,14 +59,16 @@ def verdict_of(manifest: Manifest) -> Verdict:
     code = manifest.summary.get("exit_code")
     gates = tuple(_gate(one) for one in manifest.summary.get("gates", []))
     if manifest.status == RUNNING or code is None:
-        return Verdict("plain", "Not finished", "What is shown is what the run has written so far.", None, gates, True)
+        return Verdict(
+            "plain", "Not finished", "What is shown is what the run has written so far.", None, gates, resume=True
+        )
     meaning = EXITS.get(code, f"exit code {code}")
     if manifest.status != COMPLETE:
         headline = {5: "Stopped", 6: "Incomplete"}.get(code, "Interrupted")
-        return Verdict("bad" if code in {1, 5, 74} else "warn", headline, meaning, code, gates, True)
+        return Verdict("bad" if code in {1, 5, 74} else "warn", headline, meaning, code, gates, resume=True)
     if code == _PASSED:
-        return Verdict("good", "Passed", meaning, code, gates, False)
-    return Verdict("bad", "Failed" if code in _GATES_FAILED else "Ended", meaning, code, gates, False)
+        return Verdict("good", "Passed", meaning, code, gates)
+    return Verdict("bad", "Failed" if code in _GATES_FAILED else "Ended", meaning, code, gates)
 
 
 def _gate(gate: Mapping[str, Any]) -> Gate:

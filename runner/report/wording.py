@@ -40,17 +40,19 @@ def seconds(value: float | None) -> str:
     """Return a length of time in the unit that fits."""
     if value is None:
         return NOTHING
-    if value < 1e-4:  # noqa: PLR2004 - less is no wait
-        return "0 s"
-    if value < 1:
-        return f"{value * 1000:.3g} ms"
     if value < 2 * _MINUTE:
-        return f"{value:.3g} s"
+        return _short_time(value)
     if value < 2 * _HOUR:
         return f"{int(value // _MINUTE)} min {int(value % _MINUTE):02d} s"
     if value < 2 * _DAY:
         return f"{int(value // _HOUR)} h {int(value % _HOUR // _MINUTE):02d} min"
     return f"{value / _DAY:.1f} days"
+
+
+def _short_time(value: float) -> str:
+    if value < 1e-4:  # noqa: PLR2004 - less is no wait
+        return "0 s"
+    return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"  # noqa: PLR2004 - what rounds to a second is one
 
 
 def dollars(value: float | None) -> str:

@@ -28,7 +28,7 @@ def rows_where(path: Path, column: str, values: Collection[str], columns: Sequen
 
 
 def rows_at(path: Path, places: Collection[int], columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield rows of a part by their places in it, in order; row groups without one are not read. Raises DamagedError."""
+    """Yield rows of a part by their places in it, in order; other row groups are not read. Raises DamagedError."""
     wanted = np.array(sorted(places), dtype=np.int64)
     for first, group in read_row_groups_with(path, wanted, columns):
         inside = wanted[(wanted >= first) & (wanted < first + group.num_rows)]
