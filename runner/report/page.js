@@ -1,4 +1,3 @@
-"use strict";
 // Lists the rows that are embedded in this page as JSON. Whatever a model wrote becomes text, never markup.
 
 const held = JSON.parse(document.getElementById("rows-json").textContent);
