@@ -93,7 +93,7 @@ def _stretch(session: int, before: Mapping[str, Any], line: Mapping[str, Any]) -
     share = (line["cpu_s"] - before["cpu_s"]) / length_s if length_s > 0 else 0.0
     frozen = max(line["frozen_for_s"], before["frozen_for_s"]) > 0
     # What a line shows is a moment; of two the one counts in which more was under way, since an end is always empty.
-    fuller = max(before, line, key=lambda one: one["in_flight"])
+    fuller = max(before, line, key=lambda one: (one["in_flight"], one["held"]))
     reason = held_back(fuller, cpu_share=share, frozen=frozen)
     return Stretch(session, line["elapsed_s"], length_s, line["in_flight"], line["max_in_flight"], reason)
 

@@ -117,7 +117,7 @@ def test_pace_lines_are_read_whatever_stands_beside_them(tmp_path: Path) -> None
     log = tmp_path / "run.log.jsonl"
     log.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines) + b'{"event":"pace","elap')
     pace = read_pace(log)
-    assert pace.seconds in ({"rows": 10.0, "in_flight": 2.0}, {"rate": 10.0, "in_flight": 2.0})
+    assert pace.seconds == {"rate": 10.0, "in_flight": 2.0}
     assert [one.session for one in pace.stretches] == [0, 1]
     assert pace.cpu_s == 2.0
     assert read_pace(tmp_path / "none").total_s == 0
@@ -145,7 +145,8 @@ def test_rows_fit_into_the_page() -> None:
          [("context", "2+2="), ("continuation", "4"), ("continuation", "5")]),
         ({"anything": 1}, 0, [("request", '{"anything":1}')]),
         ([1], 0, [("request", "[1]")]),
-        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, 0, [("assistant", 'tool_calls: [{"id":"1"}]')]),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, 0,
+         [("assistant", 'tool_calls: [{"id":"1"}]')]),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "A" * 99}}]}]}, 0,
          [("user", f"[input_audio: {'A' * 60}… 99 characters]")]),
     ],
@@ -186,7 +187,8 @@ def test_numbers_read_well() -> None:
 
 
 def test_every_kind_of_failure_comes_with_advice() -> None:
-    assert set(ADVICE) == set(request_errors())
+    # What `check` says of a question that it did not ask is never in a row.
+    assert set(ADVICE) == set(request_errors()) - {"not_asked"}
 
 
 def test_a_chart_has_no_style_and_takes_any_name_as_text() -> None:

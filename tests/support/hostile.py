@@ -34,7 +34,7 @@ HOSTILE = (
     f'<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror={_RUN}&gt;">',
     f'<noscript><p title="</noscript><img src=x onerror={_RUN}>">',
     f"<template><script>{_RUN}</script></template><xmp><script>{_RUN}</script></xmp><plaintext>",
-    "аdmin pаypal (Cyrillic) \u200badmin\u200b \ufeff \U000e0041\U000e0042",
+    "\u0430dmin p\u0430ypal (Cyrillic) \u200badmin\u200b \ufeff \U000e0041\U000e0042",
     "&lt;script&gt;alert(1)&lt;/script&gt; &#x3C;img src=x onerror=alert(1)&#x3E;",
     "__proto__",
     "constructor",
