@@ -1,6 +1,6 @@
 """Measures the report of a large run with top log probabilities: its time, its memory, and the page in a browser.
 
-The rows are answered by static nginx, as those of `memory.py`. The peer is the report of a run with a tenth of the rows:
+Static nginx answers the rows, as those of `memory.py`. The peer is the report of a run with a tenth of the rows:
 a report may take time for each row, and neither memory nor a larger page.
 """
 
