@@ -14,8 +14,15 @@ from runner.sinks.schema import (
     scores_schema,
     table_schema,
 )
-from runner.sinks.select import rows_where
-from runner.sinks.values import column_numbers, column_values, read_columns, read_whole_keys
+from runner.sinks.select import rows_at, rows_where
+from runner.sinks.values import (
+    column_hashes,
+    column_numbers,
+    column_statuses,
+    column_values,
+    read_columns,
+    read_whole_keys,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -25,7 +32,9 @@ __all__ = [
     "Repeated",
     "arrow_type",
     "attempts_schema",
+    "column_hashes",
     "column_numbers",
+    "column_statuses",
     "column_values",
     "file_crc32",
     "partition",
@@ -35,6 +44,7 @@ __all__ = [
     "read_whole_keys",
     "replace_values",
     "responses_schema",
+    "rows_at",
     "rows_where",
     "scores_schema",
     "split_rows",

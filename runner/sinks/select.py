@@ -1,4 +1,4 @@
-"""Owns picking rows of a part by the value of one column, so that what is not wanted never becomes an object."""
+"""Owns picking rows of a part, by a value or by their places: what is not wanted never becomes an object."""
 
 from __future__ import annotations
 
@@ -24,3 +24,15 @@ def rows_where(path: Path, column: str, values: Collection[str], columns: Sequen
         rows = batch.filter(chosen)
         yield from zip(places, *(rows.column(name).to_pylist() for name in columns), strict=True)
         before += batch.num_rows
+
+
+def rows_at(path: Path, places: Sequence[int], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield some columns of the rows at some places of a part, in the order of the part. Raises DamagedError."""
+    wanted = sorted(places)
+    before = 0
+    for batch in read_row_groups(path, columns):
+        own = [place - before for place in wanted if before <= place < before + batch.num_rows]
+        before += batch.num_rows
+        if own:
+            rows = batch.take(pa.array(own, type=pa.int64()))
+            yield from zip(*(rows.column(name).to_pylist() for name in columns), strict=True)
