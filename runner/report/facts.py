@@ -6,9 +6,9 @@ import json
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from runner.records import STATUSES
 from runner.report.pace import REASONS
 from runner.report.shown import cut, name_of, visible
-from runner.report.survey import STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,6 +10,7 @@ from runner.errors import CannotCreateError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.folder.manifest import read_manifest
+from runner.records import STATUSES
 from runner.report.bounding import bounded
 from runner.report.charts import groups_chart, latency_chart, pace_chart
 from runner.report.clock import clock_of
@@ -20,7 +21,7 @@ from runner.report.page import render
 from runner.report.rows import read_rows
 from runner.report.scores import score_facts
 from runner.report.shown import name_of
-from runner.report.survey import SHARES, STATUSES, survey_rows
+from runner.report.survey import SHARES, survey_rows
 from runner.report.svg import drawing
 from runner.report.verdict import verdict_of
 

@@ -16,7 +16,6 @@ from runner.sinks import column_values, read_columns, rows_at
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from runner.folder.commits import CommitLog
     from runner.folder.manifest import Manifest
@@ -94,8 +93,9 @@ def _at(
     for number, chosen in inside.items():
         path, start = log.folder.table(table) / parts[number].name, starts[number]
         if path.exists():
-            for place, row in rows_at(path, [one - start for one in chosen], columns):
-                yield place + start, row
+            rows = rows_at(path, [one - start for one in chosen], columns)
+            for place, values in zip(chosen, rows, strict=True):
+                yield place, dict(zip(columns, values, strict=True))
 
 
 def _shown(place: int, row: Mapping[str, Any], columns: Sequence[str]) -> ShownRow:
@@ -176,7 +176,7 @@ def _token(token: str | None, logprob: float | None) -> list[Any]:
 def _add_prompts(log: CommitLog, rows: Mapping[int, ShownRow], keys: Mapping[int, tuple[str, int]]) -> None:
     """Give each row the messages of its request; none where bodies were not kept."""
     by_key = _by_key(keys)
-    for _, row in _joined(log, "raw", by_key, ("request_key", "request")):
+    for row in _joined(log, "raw", by_key, ("request_key", "request")):
         for place in by_key[row["request_key"]]:
             _set_messages(rows[place], messages_of(row["request"] or b"", keys[place][1]))
 
@@ -195,7 +195,7 @@ def _set_messages(row: ShownRow, messages: Sequence[tuple[str, str]]) -> None:
 
 def _add_attempts(log: CommitLog, rows: Mapping[int, ShownRow], keys: Mapping[int, tuple[str, int]]) -> None:
     by_key = _by_key(keys)
-    for _, row in _joined(log, "attempts", by_key, _ATTEMPT_COLUMNS):
+    for row in _joined(log, "attempts", by_key, _ATTEMPT_COLUMNS):
         for place in by_key[row["request_key"]]:
             held = rows[place].facts.setdefault("attempts", [])
             if len(held) < _MOST_ATTEMPTS:
@@ -213,9 +213,7 @@ def _by_key(keys: Mapping[int, tuple[str, int]]) -> dict[str, list[int]]:
     return found
 
 
-def _joined(
-    log: CommitLog, table: str, keys: Collection[str], columns: Sequence[str]
-) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _joined(log: CommitLog, table: str, keys: Collection[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table that have one of the request keys, in the order in which they were written."""
     for part in log.parts(table):
         path, before, places = log.folder.table(table) / part.name, 0, []
@@ -224,5 +222,5 @@ def _joined(
             places += [before + number for number, key in enumerate(found) if key in keys]
             before += len(found)
         if places:
-            for _, row in rows_at(path, places, columns):
-                yield path, row
+            for values in rows_at(path, places, columns):
+                yield dict(zip(columns, values, strict=True))

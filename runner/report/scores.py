@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from runner.records import STATUSES
 from runner.report.shown import name_of
-from runner.report.survey import STATUSES, joined_of
+from runner.report.survey import joined_of
 from runner.scorers import ANSWERED, REFUSED
 from runner.statistics import clustered, interval
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from runner.folder.layout import scores_table
+from runner.records import STATUSES
 from runner.report.choosing import Candidates, key_hashes
 from runner.report.tally import OverTime, Times
 from runner.sinks import column_numbers, column_times, column_values, read_columns
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from runner.folder.manifest import Manifest
     from runner.report.clock import RunClock
 
-STATUSES: Final = ("ok", "truncated", "refused", "content_filter", "failed", "skipped")
 _NUMBERS: Final = {status: number for number, status in enumerate(STATUSES)}
 # What a bar of the chart over time is made of: answers, refusals, failures.
 _SHARES: Final = np.array([0, 0, 1, 1, 2, 2])

@@ -15,7 +15,15 @@ from runner.sinks.schema import (
     table_schema,
 )
 from runner.sinks.select import rows_at, rows_where
-from runner.sinks.values import column_numbers, column_times, column_values, read_columns, read_whole_keys
+from runner.sinks.values import (
+    column_hashes,
+    column_numbers,
+    column_statuses,
+    column_times,
+    column_values,
+    read_columns,
+    read_whole_keys,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -25,7 +33,9 @@ __all__ = [
     "Repeated",
     "arrow_type",
     "attempts_schema",
+    "column_hashes",
     "column_numbers",
+    "column_statuses",
     "column_times",
     "column_values",
     "file_crc32",

@@ -1,4 +1,4 @@
-"""Owns picking rows of a part, by a column's value or by place: what is not wanted never becomes an object."""
+"""Owns picking rows of a part, by a value or by their places: what is not wanted never becomes an object."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ def rows_where(path: Path, column: str, values: Collection[str], columns: Sequen
         before += batch.num_rows
 
 
-def rows_at(path: Path, places: Collection[int], columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield rows of a part by their places in it, in order; other row groups are not read. Raises DamagedError."""
+def rows_at(path: Path, places: Sequence[int], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield some columns of the rows at some places of a part, in the order of the part. Raises DamagedError.
+
+    Row groups without such a row are not read.
+    """
     wanted = np.array(sorted(places), dtype=np.int64)
     for first, group in read_row_groups_with(path, wanted, columns):
-        inside = wanted[(wanted >= first) & (wanted < first + group.num_rows)]
-        rows = group.take(pa.array(inside - first, pa.int64())).to_pylist()
-        yield from zip(inside.tolist(), rows, strict=True)
+        own = wanted[(wanted >= first) & (wanted < first + group.num_rows)] - first
+        rows = group.take(pa.array(own, type=pa.int64()))
+        yield from zip(*(rows.column(name).to_pylist() for name in columns), strict=True)
