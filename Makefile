@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test check bench bench-full faults compare-harness infinity rag kills format clean
+.PHONY: help demo test check bench bench-full faults compare-harness infinity rag kills screenshots format clean
 
 help:  ## List these recipes.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,10 @@ bench-full: $(VENV)/.dev  ## The same with 1,000,000 rows and more cases; takes 
 
 faults: $(VENV)/.dev  ## What storms, a lost quota and hanging requests cost, counted; takes a quarter of an hour.
 	$(BIN)/python benchmarks/faults.py
+
+screenshots: $(VENV)/.dev  ## Make the pictures of a report for the README (needs chromium).
+	$(BIN)/python datasets/fetch.py capitals
+	$(BIN)/python docs/screenshots.py
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended.
 	$(BIN)/ruff format .

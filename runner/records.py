@@ -7,7 +7,7 @@ takes three times as long, and a request makes more than a hundred of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Final, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _T = TypeVar("_T")
+
+# How a row of `responses` ended.
+STATUSES: Final = ("ok", "truncated", "refused", "content_filter", "failed", "skipped")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))

@@ -14,6 +14,7 @@ from runner.cli.documents import documents
 from runner.cli.export import export
 from runner.cli.inspect import reseal, status, verify
 from runner.cli.output import print_result
+from runner.cli.report import report
 from runner.cli.run import resume, run
 from runner.cli.schema import schema
 from runner.cli.score import score
@@ -72,6 +73,7 @@ app.command(rich_help_panel=_LOOK)(verify)
 app.command(rich_help_panel=_LOOK)(reseal)
 app.command(rich_help_panel=_LOOK)(score)
 app.command(rich_help_panel=_LOOK)(export)
+app.command(rich_help_panel=_LOOK)(report)
 app.command(rich_help_panel=_LOOK)(schema)
 app.command(rich_help_panel=_REHEARSE)(simulate)
 later.add_commands(app)

@@ -15,6 +15,7 @@ from runner.errors import RunFolderError, UsageError
 from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import is_locked
 from runner.folder.manifest import COMPLETE, INTERRUPTED, RUNNING, read_manifest
+from runner.folder.runs import folders_below, runs_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,7 @@ def refuse_other(folder: RunFolder, manifest: Manifest, config: RunConfig) -> No
 def list_runs(outputs: Path) -> list[Located]:
     """Return all runs below a folder (outputs, or one name's folder), newest first."""
     return sorted(
-        (*_newest_first(outputs), *(run for name in _folders(outputs) for run in _newest_first(name))),
+        (*_newest_first(outputs), *(run for name in folders_below(outputs) for run in _newest_first(name))),
         key=lambda run: run.manifest.created_at if run.manifest else "",
         reverse=True,
     )
@@ -164,23 +165,7 @@ def _short(value: Any) -> str:
 
 
 def _newest_first(runs: Path) -> list[Located]:
-    found = []
-    for root in _folders(runs):
-        folder = RunFolder(root)
-        if folder.manifest.exists():
-            try:
-                manifest = read_manifest(folder)
-            except RunFolderError:
-                continue
-            found.append(Located(folder, manifest.run_id, manifest))
-    return sorted(found, key=lambda run: run.manifest.created_at if run.manifest else "", reverse=True)
-
-
-def _folders(parent: Path) -> list[Path]:
-    try:
-        return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))]
-    except OSError:
-        return []
+    return [Located(folder, manifest.run_id, manifest) for folder, manifest in runs_below(runs)]
 
 
 def _is_recent(manifest: Manifest, now: datetime) -> bool:

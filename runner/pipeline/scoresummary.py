@@ -12,8 +12,9 @@ import numpy as np
 
 from runner.digest import digest128
 from runner.errors import UsageError
+from runner.records import STATUSES
 from runner.scorers import ANSWERED, REFUSED, votes
-from runner.sinks import column_numbers, column_values, read_columns
+from runner.sinks import column_hashes, column_numbers, column_statuses, column_values, read_columns
 from runner.statistics import clustered, interval, majority_scores, pass_at_k
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from runner.pipeline.scoring import Scoring
     from runner.scorers import NamedScorer
 
-_STATUSES = ("ok", "truncated", "refused", "content_filter", "failed", "skipped")
-_NUMBERS = {status: number for number, status in enumerate(_STATUSES)}
-_ANSWERED = [number for number, status in enumerate(_STATUSES) if status in ANSWERED | REFUSED]
+_ANSWERED = [number for number, status in enumerate(STATUSES) if status in ANSWERED | REFUSED]
 _MOST_GROUPS = 1000
 _NONE = "(null)"
 
@@ -124,7 +123,7 @@ def _describe(one: NamedScorer, table: _Table) -> dict[str, Any]:
 
 def _by_status(table: _Table, scored: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
     found = {}
-    for number, status in enumerate(_STATUSES):
+    for number, status in enumerate(STATUSES):
         rows = table.statuses == number
         if rows.any():
             values = table.values[rows & scored]
@@ -185,19 +184,15 @@ def _read(log: CommitLog, scoring: Scoring, by: str | None, *, repeated: bool) -
 
 
 def _add(rows: _Rows, batch: Any, voters: list[NamedScorer], by: str | None) -> None:
-    statuses = column_values(batch, "status")
-    count = len(statuses)
+    count = batch.num_rows
     if "sample_id" in batch.schema.names:
-        rows.samples.append(np.fromiter(map(hash, column_values(batch, "sample_id")), dtype=np.int64, count=count))
-    if statuses.count(_STATUSES[0]) == count:
-        rows.statuses.append(np.zeros(count, dtype=np.int8))
-    else:
-        rows.statuses.append(np.fromiter(map(_NUMBERS.__getitem__, statuses), dtype=np.int8, count=count))
+        rows.samples.append(column_hashes(batch, ["sample_id"]))
+    rows.statuses.append(column_statuses(batch))
     repeats, choices = column_numbers(batch, "repeat"), column_numbers(batch, "choice")
     rows.orders.append((repeats * 2**31 + choices).astype(np.int64))
     rows.firsts.append(choices == 0)
     for one in voters:
-        columns = {"status": statuses, **{name: column_values(batch, name) for name in one.scorer.reads}}
+        columns = {name: column_values(batch, name) for name in ("status", *one.scorer.reads)}
         answers = (0 if answer is None else _number(answer) for answer in votes(one.scorer, columns))
         rows.votes[one.name].append(np.fromiter(answers, dtype=np.int64, count=count))
     if by is not None:

@@ -20,9 +20,17 @@ from runner.sinks.schema import (
     scores_schema,
     table_schema,
 )
-from runner.sinks.select import rows_where
+from runner.sinks.select import rows_at, rows_where
 from runner.sinks.snapshot import MOST_OPEN, SCORES, PartFile, Snapshot, take_snapshot
-from runner.sinks.values import column_numbers, column_values, read_columns, read_whole_keys
+from runner.sinks.values import (
+    column_hashes,
+    column_numbers,
+    column_statuses,
+    column_times,
+    column_values,
+    read_columns,
+    read_whole_keys,
+)
 
 __all__ = [
     "JOINED",
@@ -41,8 +49,11 @@ __all__ = [
     "Snapshot",
     "arrow_type",
     "attempts_schema",
+    "column_hashes",
     "column_names",
     "column_numbers",
+    "column_statuses",
+    "column_times",
     "column_values",
     "exchanges",
     "file_crc32",
@@ -58,6 +69,7 @@ __all__ = [
     "replace_values",
     "responses_schema",
     "row_groups",
+    "rows_at",
     "rows_where",
     "scored_rows",
     "scores_beside",

@@ -1,13 +1,14 @@
-"""Owns picking rows of a part by the value of one column, so that what is not wanted never becomes an object."""
+"""Owns picking rows of a part, by a value or by their places: what is not wanted never becomes an object."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runner.sinks.parts import read_row_groups
+from runner.sinks.parts import read_row_groups, read_row_groups_with
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -24,3 +25,15 @@ def rows_where(path: Path, column: str, values: Collection[str], columns: Sequen
         rows = batch.filter(chosen)
         yield from zip(places, *(rows.column(name).to_pylist() for name in columns), strict=True)
         before += batch.num_rows
+
+
+def rows_at(path: Path, places: Sequence[int], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield some columns of the rows at some places of a part, in the order of the part. Raises DamagedError.
+
+    Row groups without such a row are not read.
+    """
+    wanted = np.array(sorted(places), dtype=np.int64)
+    for first, group in read_row_groups_with(path, wanted, columns):
+        own = wanted[(wanted >= first) & (wanted < first + group.num_rows)] - first
+        rows = group.take(pa.array(own, type=pa.int64()))
+        yield from zip(*(rows.column(name).to_pylist() for name in columns), strict=True)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from runner.records import STATUSES
 from runner.sinks.parts import read_row_groups
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 # So many answers of a few hundred characters stay in the processor's cache between being read and being scored.
 _BATCH_ROWS = 2_048
 _VECTOR = pa.list_(pa.float32())
+_STATUSES = pa.array(STATUSES)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -55,6 +58,38 @@ def column_numbers(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
     """Return a column of numbers as float64, null as NaN."""
     numbers: NDArray[np.float64] = batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
     return numbers
+
+
+def column_times(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
+    """Return a column of times as seconds since 1970 UTC, null as NaN."""
+    microseconds = batch.column(name).cast(pa.int64()).cast(pa.float64())
+    seconds: NDArray[np.float64] = microseconds.to_numpy(zero_copy_only=False) / 1e6
+    return seconds
+
+
+def column_statuses(batch: pa.RecordBatch) -> NDArray[np.int8]:
+    """Return the places of the column `status` in STATUSES; no text becomes an object."""
+    places = pc.index_in(batch.column("status"), value_set=_STATUSES)
+    numbers: NDArray[np.int8] = places.to_numpy(zero_copy_only=False).astype(np.int8)
+    return numbers
+
+
+def column_hashes(batch: pa.RecordBatch, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return a 64-bit hash of the values of some columns for each row: of one column, or of several together.
+
+    Keyed by process, as Python's hashes of texts are: nobody can make values collide, and no hash may be kept.
+    Numbers that are equal have equal hashes, whatever their types; so have all NaN.
+    """
+    columns = [_hashable(batch.column(name)) for name in names]
+    rows = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
+    return np.fromiter(map(hash, rows), dtype=np.int64, count=batch.num_rows)
+
+
+def _hashable(column: pa.Array) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_floating(column.type):
+        return ["nan" if value != value else value for value in values]  # noqa: PLR0124 - only NaN is not itself
+    return values
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

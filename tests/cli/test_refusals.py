@@ -160,7 +160,7 @@ def check_error(finished: Finished, code: str) -> None:
     [
         (("run", "absent.yaml", "--json"), "config"),
         (("run", "--json", "my.yaml", "--no-such-option"), "usage"),
-        (("report", "somewhere", "--json"), "not_available"),
+        (("nightly", "somewhere", "--json"), "not_available"),
     ],
 )
 def test_an_error_is_one_json_object_too(

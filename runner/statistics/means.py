@@ -1,7 +1,4 @@
-"""Owns the figures of scores: means, their intervals, pass@k, majority votes. Pure functions of NumPy arrays.
-
-Rows of one sample (repeats, choices) are no independent observations: intervals resample samples, not rows.
-"""
+"""Owns the figures of the scores of one run: means, their intervals, pass@k, majority votes."""
 
 from __future__ import annotations
 
@@ -20,16 +17,16 @@ LEVEL: Final = 0.95
 _MOST_PAIRS = 4096
 # Up to here samples are drawn one by one; beyond, the mean is normal to more digits than a bootstrap has.
 _MOST_DRAWN = 50_000
-_NORMAL_95 = 1.959963984540054
+NORMAL_95: Final = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval of a mean, and how it was found."""
+    """A confidence interval of a mean, or of a difference of means, and how it was found."""
 
     low: float
     high: float
-    method: Literal["bootstrap", "normal"]
+    method: Literal["bootstrap", "normal", "adjusted Wald", "rule of three"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +57,31 @@ def interval(clusters: Clusters, *, seed: int = 0) -> Interval | None:
     The same rows and seed give the same interval. Beyond 50,000 samples of more than 4,096 kinds it is the normal
     interval of the ratio of sums, clustered by sample.
     """
-    count = len(clusters.rows)
-    if count < 2:  # noqa: PLR2004 - one observation says nothing of its spread
+    if len(clusters.rows) < 2:  # noqa: PLR2004 - one observation says nothing of its spread
         return None
-    pairs, times = _kinds(clusters)
-    if len(pairs) <= _MOST_PAIRS:
-        means = _drawn_by_kind(pairs, times, np.random.default_rng(seed))
-    elif count <= _MOST_DRAWN:
-        means = _drawn_by_sample(clusters, np.random.default_rng(seed))
-    else:
-        return _normal(clusters)
+    means = resampled_means(clusters, np.random.default_rng(seed))
+    if means is None:
+        spread = standard_error(clusters) * NORMAL_95
+        mean = float(clusters.sums.sum() / clusters.rows.sum())
+        return Interval(mean - spread, mean + spread, "normal")
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), "bootstrap")
+
+
+def resampled_means(clusters: Clusters, generator: np.random.Generator) -> NDArray[np.float64] | None:
+    """Return the means of 1,000 resamples of the samples; null where there are so many that a mean is normal."""
+    pairs, times = _kinds(clusters)
+    if len(pairs) <= _MOST_PAIRS:
+        return _drawn_by_kind(pairs, times, generator)
+    return _drawn_by_sample(clusters, generator) if len(clusters.rows) <= _MOST_DRAWN else None
+
+
+def standard_error(clusters: Clusters) -> float:
+    """Return the standard error of the mean over all rows, a ratio of sums, clustered by sample; two or more."""
+    count = len(clusters.rows)
+    mean = float(clusters.sums.sum() / clusters.rows.sum())
+    rest = clusters.sums - mean * clusters.rows
+    return math.sqrt(count / (count - 1) * float(rest @ rest)) / float(clusters.rows.sum())
 
 
 def pass_at_k(tries: NDArray[np.int64], passed: NDArray[np.int64], k: int) -> float | None:
@@ -141,11 +151,3 @@ def _drawn_by_sample(clusters: Clusters, generator: np.random.Generator) -> NDAr
         drawn = generator.integers(count, size=count)
         means[number] = clusters.sums[drawn].sum() / clusters.rows[drawn].sum()
     return means
-
-
-def _normal(clusters: Clusters) -> Interval:
-    count = len(clusters.rows)
-    mean = float(clusters.sums.sum() / clusters.rows.sum())
-    rest = clusters.sums - mean * clusters.rows
-    spread = math.sqrt(count / (count - 1) * float(rest @ rest)) / float(clusters.rows.sum())
-    return Interval(mean - _NORMAL_95 * spread, mean + _NORMAL_95 * spread, "normal")

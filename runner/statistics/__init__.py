@@ -1,0 +1,35 @@
+"""Owns the figures of scores and of their differences between two runs. Pure functions of NumPy arrays.
+
+Rows of one sample (repeats, choices) are no independent observations: intervals resample samples, not rows.
+"""
+
+from __future__ import annotations
+
+from runner.statistics.means import (
+    LEVEL,
+    RESAMPLES,
+    Clusters,
+    Interval,
+    clustered,
+    interval,
+    majority_scores,
+    pass_at_k,
+)
+from runner.statistics.paired import Estimate, Verdict, binary_difference, judge, mcnemar, mean_difference
+
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "Clusters",
+    "Estimate",
+    "Interval",
+    "Verdict",
+    "binary_difference",
+    "clustered",
+    "interval",
+    "judge",
+    "majority_scores",
+    "mcnemar",
+    "mean_difference",
+    "pass_at_k",
+]
