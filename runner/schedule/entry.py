@@ -1,4 +1,4 @@
-"""Owns what is scheduled: the configs, when, where they write and which variables they need; formats turn it into text."""
+"""Owns what is scheduled: the configs, when, where they write, which variables they need. Formats make text of it."""
 
 from __future__ import annotations
 

@@ -69,9 +69,15 @@ def read_expression(text: str) -> Cron:
     except StopIteration:
         raise UsageError(f"--at: {plain!r} never comes", hint=_HINT) from None
     weekdays = {int(str(day)) % 7 for day in read.weekdays}
-    days, months = sorted(read.days), sorted(read.months)
-    numbers = (sorted(read.minutes), sorted(read.hours), days, months, sorted(weekdays))
-    return Cron(plain, *(tuple(one) for one in numbers), either_day=not read.day_and)
+    return Cron(
+        text=plain,
+        minutes=tuple(sorted(read.minutes)),
+        hours=tuple(sorted(read.hours)),
+        days=tuple(sorted(read.days)),
+        months=tuple(sorted(read.months)),
+        weekdays=tuple(sorted(weekdays)),
+        either_day=not read.day_and,
+    )
 
 
 def next_times(cron: Cron, zone: ZoneInfo, after: datetime, count: int) -> list[datetime]:
