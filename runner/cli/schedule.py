@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner.cli.output import print_json, print_result, say, table
-from runner.config import load_config
+from runner.config import Notification, load_config
 from runner.errors import UsageError
 from runner.notify import readiness, targets_of
 from runner.schedule import (
@@ -60,7 +60,7 @@ def schedule(  # noqa: PLR0913 - a command has one parameter for each option tha
     if configs == [_LIST] and at is None and form is None:
         _show_installed(as_json=as_json)
         return
-    if at is None or form not in FORMATS:
+    if at is None or form is None or form not in FORMATS:
         missing = "--at" if at is None else f"--format: one of {', '.join(FORMATS)}"
         raise UsageError(f"missing {missing}", hint='e.g. --at "30 2 * * *" --format systemd')
     if install and remove:
@@ -85,7 +85,7 @@ def schedule(  # noqa: PLR0913 - a command has one parameter for each option tha
         say(f"next: {', '.join(upcoming)}")
 
 
-def _warn_of_variables(names: tuple[str, ...], entries: list) -> None:  # type: ignore[type-arg]
+def _warn_of_variables(names: tuple[str, ...], entries: list[Notification]) -> None:
     unset = [name for name in names if not os.environ.get(name)]
     if unset:
         say(f"not set in this shell: {', '.join(unset)}; the schedule needs them in its own file or secret")

@@ -1,4 +1,4 @@
-"""Owns changing this user's crontab: read, changed between the entry's own marks, written whole, every other byte kept."""
+"""Owns changing this user's crontab: between an entry's own marks, every other byte kept."""
 
 from __future__ import annotations
 

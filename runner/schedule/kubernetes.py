@@ -1,4 +1,4 @@
-"""Owns the CronJob of Kubernetes, version batch/v1, with `timeZone` (1.27), under the restricted Pod Security Standard."""
+"""Owns the CronJob of Kubernetes (batch/v1, `timeZone` as of 1.27), by the restricted Pod Security Standard."""
 
 from __future__ import annotations
 
