@@ -47,7 +47,7 @@ def test_an_expression_becomes_calendar_events(at: str, events: list[str]) -> No
     ],
 )
 def test_a_wrong_expression_is_told_with_a_hint(at: str, message: str) -> None:
-    with pytest.raises(UsageError, match="^--at: ") as caught:
+    with pytest.raises(UsageError, match=r"^--at: ") as caught:
         read_expression(at)
     assert message in caught.value.message
     assert "02:00 every day" in caught.value.hint
