@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner.config import load_config
-from runner.schedule import ScheduleEntry, entry_of, read_expression
+from runner.schedule import entry_of, read_expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from runner.schedule import ScheduleEntry
 
 
 @pytest.fixture

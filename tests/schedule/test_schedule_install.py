@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner.errors import StorageError, UsageError
-from runner.schedule import INSTALLERS, ScheduleEntry, installed_entries
+from runner.schedule import INSTALLERS, installed_entries
 from runner.schedule.cron import system_zone
 from runner.schedule.unitfiles import folder
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from runner.schedule import ScheduleEntry
+
 _CRONTAB = """#!/bin/sh
 table="$FAKE/table"
 [ ! -f "$FAKE/broken" ] || { echo "cannot open: Permission denied" >&2; exit 1; }
 case "$1" in
   -l) [ -f "$table" ] && exec cat "$table"; echo "no crontab for me" >&2; exit 1 ;;
-  -) [ ! -f "$FAKE/refuses" ] || { echo "errors in crontab" >&2; exit 1; }; cat > "$table.new"; mv "$table.new" "$table" ;;
+  -) [ ! -f "$FAKE/refuses" ] || { echo "errors in crontab" >&2; exit 1; }; cat > "$table" ;;
 esac
 """
 _SYSTEMCTL = """#!/bin/sh
