@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test check bench bench-full faults compare-harness infinity rag schedule-schemas kills format clean
+.PHONY: help demo test check bench bench-full faults compare-harness infinity rag schedule-real schedule-schemas kills format clean
 
 help:  ## List these recipes.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ schedule-schemas: $(VENV)/.dev  ## Check the workflow and the CronJob by their s
 	$(BIN)/evalrunner schedule configs/quickstart.yaml --at "17 2 * * *" --format kubernetes > .cache/schemas/cronjob.yml
 	.cache/schemas/bin/check-jsonschema --builtin-schema vendor.github-workflows .cache/schemas/nightly.yml
 	.cache/schemas/bin/kubernetes-validate --strict .cache/schemas/cronjob.yml
+
+schedule-real: $(VENV)/.dev  ## Let a real cron daemon run an installed line (needs root and cron; waits for a minute).
+	EVALRUNNER_CRON=/usr/sbin/cron $(BIN)/pytest tests/schedule/test_real_cron.py
 
 kills: $(VENV)/.dev  ## The full kill test: 50 SIGKILLs over 20,000 rows.
 	EVALRUNNER_KILLS=50 EVALRUNNER_KILL_ROWS=20000 $(BIN)/pytest tests/kill --timeout 1800
