@@ -16,6 +16,7 @@ from runner.cli.inspect import reseal, status, verify
 from runner.cli.output import print_result
 from runner.cli.report import report
 from runner.cli.run import resume, run
+from runner.cli.schedule import schedule
 from runner.cli.schema import schema
 from runner.cli.score import score
 from runner.cli.simulate import simulate
@@ -67,6 +68,7 @@ app.command(rich_help_panel=_RUN)(check)
 app.command(rich_help_panel=_RUN)(pause)
 app.command(rich_help_panel=_RUN)(unpause)
 app.command("set", rich_help_panel=_RUN)(set_limits)
+app.command(rich_help_panel=_RUN)(schedule)
 app.add_typer(documents, rich_help_panel=_RUN)
 app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(verify)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from runner.cli.output import print_json, print_result, table
 from runner.config import load_config
 from runner.config.adapter_names import NATIVE
+from runner.notify import readiness, targets_of
 from runner.pipeline.adapterprobe import probe_adapter
 from runner.pipeline.checked import remember_check
 from runner.pipeline.connect import connect
@@ -44,13 +46,23 @@ def check(
         found = anyio.run(_check, loaded.config, backend="asyncio")
     if found.exit_code == 0:
         remember_check(loaded.config, found, datetime.now(UTC))
+    notify = readiness(targets_of(loaded.config.notify), os.environ)
     if as_json:
         server, *others = server_names(loaded.config)
         facts = {"server": server, "servers_not_asked": others, "model": loaded.config.model.name}
         checks = [asdict(one) for one in found.checks]
-        print_json({**facts, "requests": found.requests, "checks": checks, "capabilities": found.facts})
+        print_json(
+            {
+                **facts,
+                "requests": found.requests,
+                "checks": checks,
+                "capabilities": found.facts,
+                "notify": [asdict(one) for one in notify],
+            }
+        )
     else:
-        print_result(_describe(found, loaded.config))
+        told = [f"notify: {one.label}: {one.problem or 'ready, nothing was sent'}" for one in notify]
+        print_result("\n".join([_describe(found, loaded.config), *told]))
     raise typer.Exit(found.exit_code)
 
 

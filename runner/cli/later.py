@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "compare": "Compare two runs, paired, with a verdict.",
-    "schedule": "Write or install entries for systemd, cron, GitHub Actions or Kubernetes.",
     "nightly": "Run configs as a nightly suite.",
 }
 

@@ -40,7 +40,5 @@ def _after(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "gates.baseline", "comparison with a baseline"
     if config.gates.scores:
         yield "gates.scores", "score gates"
-    if config.notify:
-        yield "notify", "notifications"
     if config.matrix is not None:
         yield "matrix", "a matrix of models and datasets"
