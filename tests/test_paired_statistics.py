@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from runner.statistics import Clusters, Estimate, binary_difference, judge, mcnemar, mean_difference
+from runner.statistics import Clusters, binary_difference, judge, mcnemar, mean_difference
 from runner.statistics.paired import _t_975
+
+if TYPE_CHECKING:
+    from runner.statistics import Estimate
 
 SEED = 20261127
 TIMES = 1000

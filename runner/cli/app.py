@@ -10,6 +10,7 @@ import typer
 
 from runner.cli import later
 from runner.cli.check import check
+from runner.cli.compare import compare
 from runner.cli.documents import documents
 from runner.cli.inspect import reseal, status, verify
 from runner.cli.output import print_result
@@ -70,6 +71,7 @@ app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(verify)
 app.command(rich_help_panel=_LOOK)(reseal)
 app.command(rich_help_panel=_LOOK)(score)
+app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK)(schema)
 app.command(rich_help_panel=_REHEARSE)(simulate)
 later.add_commands(app)
