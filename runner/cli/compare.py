@@ -27,8 +27,9 @@ def compare(
 ) -> None:
     """Compare two runs, paired by sample, with a verdict. Differences are RUN minus BASE.
 
-    A pair is the same sample, repeat and choice with the same content in both. A score is better or worse where the 95 %
-    interval of its difference leaves out 0. No request is sent, nothing is written; exits with 0 whatever the verdict.
+    A pair is the same sample, repeat and choice with the same content in both. A score is better or worse where the
+    95 % interval of its difference leaves out 0. No request is sent, nothing is written. Exits with 0 whatever the
+    verdict is.
     """
     found = compare_runs(base, run, most_flips=flips)
     print_json(found.to_json()) if as_json else print_result("\n\n".join(_paragraphs(found)))

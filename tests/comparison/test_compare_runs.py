@@ -13,6 +13,7 @@ from runner.comparison import compare, last_good
 from runner.errors import RunFolderError
 from runner.folder.layout import RunFolder
 from runner.folder.manifest import read_manifest
+from tests.support.commands import evalrunner
 from tests.support.odd_server import Reply, answering, completion
 from tests.support.runs import config_for, questions, write_rows
 
@@ -113,3 +114,13 @@ def test_the_last_good_run_is_the_newest_earlier_one_that_passed(tmp_path: Path)
     assert last_good(folders[4].parent, manifest) == folders[1]
     assert last_good(folders[4].parent, read_manifest(RunFolder(folders[0]))) is None
     assert last_good(tmp_path / "nothing", manifest) is None
+
+
+def test_the_command_says_it_first_and_shows_model_output_inert(tmp_path: Path) -> None:
+    base, other = run(tmp_path / "a", questions(30)), run(tmp_path / "b", questions(30), wrong=set(range(12)))
+    shown = evalrunner("compare", base, other, "--flips", 2, cwd=tmp_path)
+    assert (shown.code, shown.out.splitlines()[0]) == (0, f"worse: {other}")
+    assert shown.out.count("wrong") == 2
+    told = evalrunner("compare", base, other, "--json", cwd=tmp_path)
+    assert (told.json["verdict"], told.json["scores"]["exact_match"]["lost"]) == ("worse", 12)
+    assert evalrunner("compare", base, tmp_path, "--json", cwd=tmp_path).json["error"]["code"] == "run_folder"
