@@ -10,6 +10,7 @@ import typer
 
 from runner.cli import later
 from runner.cli.check import check
+from runner.cli.compare import compare
 from runner.cli.documents import documents
 from runner.cli.export import export
 from runner.cli.inspect import reseal, status, verify
@@ -76,6 +77,7 @@ app.command(rich_help_panel=_LOOK)(reseal)
 app.command(rich_help_panel=_LOOK)(score)
 app.command(rich_help_panel=_LOOK)(export)
 app.command(rich_help_panel=_LOOK)(report)
+app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK)(schema)
 app.command(rich_help_panel=_REHEARSE)(simulate)
 later.add_commands(app)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 
 _COMMANDS = {
-    "compare": "Compare two runs, paired, with a verdict.",
     "nightly": "Run configs as a nightly suite.",
 }
 

@@ -130,7 +130,6 @@ def test_keys_that_are_not_available_yet_are_all_named(
         (("run", "my.yaml", "--only", "okay"), "one of failed, truncated, refused"),
         (("run", "my.yaml", "--only", "failed"), "no run of this config is in it"),
         (("run", "my.yaml", "--only", "failed", "--new"), "--only and --new exclude each other"),
-        (("compare", "a", "b", "--json-lines"), "evalrunner compare"),
         (("run", "my.yaml", "--new", "--run-id", "x"), "exclude each other"),
     ],
 )
