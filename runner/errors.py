@@ -31,7 +31,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# The gravest first. What needs a person stands before what the next attempt may mend.
+_PRECEDENCE = (1, 74, 73, 143, 130, 2, 5, 75, 6, 3, 4, 0)
 
 
 class RunnerError(Exception):
@@ -307,6 +313,12 @@ def internal_error(doing: str, bug: BaseException) -> RunnerError:
         f"internal error while {doing}: {type(bug).__name__}{where}",
         hint="every answer that was received is safe in the run folder; running again continues it. Please report this",
     )
+
+
+def gravest(codes: Iterable[int]) -> int:
+    """Return the exit code that stands for those of several runs, 0 for none; one that is not ours counts as a bug."""
+    places = {code: place for place, code in enumerate(_PRECEDENCE)}
+    return _PRECEDENCE[min((places.get(code, 0) for code in codes), default=-1)]
 
 
 def kind_of(error: type[RunnerError]) -> str:

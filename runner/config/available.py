@@ -42,5 +42,3 @@ def _after(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "gates.scores", "score gates"
     if config.notify:
         yield "notify", "notifications"
-    if config.matrix is not None:
-        yield "matrix", "a matrix of models and datasets"

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from runner.config.adapter_names import adapter_finding
 from runner.config.credentials import holds_key, is_bare_key, is_credential_field, names_credential, shown, shown_text
 from runner.config.models import NAME_PATTERN
+from runner.config.nights import nightly_findings
 from runner.config.params import param_findings
 from runner.config.paths import path_keys
 from runner.config.places import Finding, value_at
@@ -303,4 +304,5 @@ _RULES = (
     _waits,
     scorer_findings,
     truncation_findings,
+    nightly_findings,
 )
