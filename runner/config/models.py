@@ -15,6 +15,8 @@ from runner.retry.policy import RetryPolicy
 
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
+Event = Literal["regression", "failure", "recovery", "success"]
+
 _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1
 
@@ -229,6 +231,22 @@ class Gates(Section):
     scores: dict[str, ScoreGate] = Field(default={}, description="Gate by name of the score; a miss exits with 4.")
 
 
+class Notification(Section):
+    """One place that is told about a night. The address is a secret: only the name of a variable stands here."""
+
+    webhook_env: str | None = Field(
+        default=None, description="The NAME of the environment variable that holds the address of a JSON webhook."
+    )
+    apprise_env: str | None = Field(
+        default=None,
+        description="In its place: the NAME of a variable that holds addresses of apprise (extra `notify`).",
+    )
+    on: Event | Literal["always"] | list[Event] = Field(
+        default=["regression", "failure", "recovery"],
+        description="Which nights are told: a list of regression, failure, recovery, success; or always.",
+    )
+
+
 class Nightly(Section):
     """What `evalrunner nightly` adds to a run."""
 
@@ -281,7 +299,7 @@ class RunConfig(Section):
     budget: Budget = Field(default=Budget(), description="Where the run stops by itself.")
     scorers: list[Scorer] = Field(default=[], description="Scores computed for each answer.")
     gates: Gates = Field(default=Gates(), description="What the run has to reach.")
-    notify: list[Any] = Field(default=[], description="Who is told about the verdict.")
+    notify: list[Notification] = Field(default=[], description="Who is told about the verdict of a night.")
     nightly: Nightly = Field(default=Nightly(), description="What `evalrunner nightly` adds.")
     matrix: Matrix | None = Field(default=None, description="Every model with every dataset; null: just this run.")
     output: Output = Field(default=Output(), description="Where the results go.")
