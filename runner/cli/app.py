@@ -12,6 +12,7 @@ from runner.cli import later
 from runner.cli.check import check
 from runner.cli.documents import documents
 from runner.cli.inspect import reseal, status, verify
+from runner.cli.nightly import nightly
 from runner.cli.output import print_result
 from runner.cli.run import resume, run
 from runner.cli.schema import schema
@@ -62,6 +63,7 @@ _RUN, _LOOK, _REHEARSE = "Run", "Look", "Rehearse"
 app.command(rich_help_panel=_RUN)(run)
 app.command(rich_help_panel=_RUN)(resume)
 app.command(rich_help_panel=_RUN)(check)
+app.command(rich_help_panel=_RUN)(nightly)
 app.command(rich_help_panel=_RUN)(pause)
 app.command(rich_help_panel=_RUN)(unpause)
 app.command("set", rich_help_panel=_RUN)(set_limits)

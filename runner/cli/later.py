@@ -17,7 +17,6 @@ _COMMANDS = {
     "compare": "Compare two runs, paired, with a verdict.",
     "export": "Write answers as jsonl, csv or OpenAI Batch output.",
     "schedule": "Write or install entries for systemd, cron, GitHub Actions or Kubernetes.",
-    "nightly": "Run configs as a nightly suite.",
 }
 
 

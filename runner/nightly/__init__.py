@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from runner.nightly.night import Clock, NightOptions, Ways, run_night
+from runner.nightly.night import NightOptions, Ways, run_night
 from runner.nightly.record import ConfigRecord, NightRecord
 from runner.nightly.suite import Suite, load_suite
 
 __all__ = [
-    "Clock",
     "ConfigRecord",
     "NightOptions",
     "NightRecord",

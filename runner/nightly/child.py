@@ -135,7 +135,7 @@ async def _end(process: Process, patience: Patience) -> None:
             return
 
 
-def _signal(process: Process, number: int) -> None:
+def _signal(process: Process, number: signal.Signals) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.send_signal(number)

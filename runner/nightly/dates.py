@@ -45,9 +45,7 @@ def end_of(now: datetime, zone: ZoneInfo, deadline: str | None) -> datetime:
         return latest
     at = time.fromisoformat(deadline)
     today = now.astimezone(zone).date()
-    candidates = (
-        datetime.combine(today + timedelta(days=days), at, tzinfo=zone).astimezone(UTC) for days in range(3)
-    )
+    candidates = (datetime.combine(today + timedelta(days=days), at, tzinfo=zone).astimezone(UTC) for days in range(3))
     return min(next(one for one in candidates if one > now), latest)
 
 

@@ -139,5 +139,3 @@ def _begun(suite: Suite, night: Night, now: datetime, known: list[NightRecord]) 
             for member in suite.members
         ],
     )
-
-

@@ -1,4 +1,4 @@
-"""Owns waiting for a server that is still starting: refused connections, and what proxies and loaders answer meanwhile."""
+"""Owns waiting for a server that is still starting: it refuses connections, or says that it loads."""
 
 from __future__ import annotations
 

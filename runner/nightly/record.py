@@ -15,6 +15,8 @@ from runner.nightly.outcome import WAITING, is_finished
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.nightly.outcome import Event
+
     from runner.nightly.suite import SuiteFolder
 
 FORMAT = 1
@@ -36,7 +38,7 @@ class ConfigRecord:
     log: str
     state: str = WAITING
     before: str | None = None
-    event: str | None = None
+    event: Event | None = None
     exit_code: int | None = None
     status: str | None = None
     verdict: str = ""
@@ -118,9 +120,10 @@ def read_record(folder: SuiteFolder, run_id: str) -> NightRecord | None:
             return None
         configs = [ConfigRecord(**one) for one in values.pop("configs")]
         record = NightRecord(**values, configs=configs)
-        return record if record.end.tzinfo is not None else None
+        aware = record.end.tzinfo is not None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return record if aware else None
 
 
 def records(folder: SuiteFolder) -> Iterator[NightRecord]:

@@ -1,4 +1,4 @@
-"""Owns which nightly runs are removed, and removing one so that a crash half way leaves nothing that looks like a run."""
+"""Owns which nightly runs are removed, and removing them: a crash half way leaves nothing that looks like a run."""
 
 from __future__ import annotations
 

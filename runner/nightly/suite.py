@@ -96,7 +96,7 @@ class Suite:
 
 
 def load_suite(paths: Sequence[Path]) -> Suite:
-    """Load the configs of a suite; a matrix brings all of its own. Raises ConfigError with the problems of all files."""
+    """Load the configs of a suite; a matrix brings all of its own. Raises ConfigError with all problems."""
     loaded: list[LoadedConfig] = []
     wrong: dict[Problem, None] = {}
     for path in dict.fromkeys(paths):

@@ -132,7 +132,7 @@ async def _wait_for_run(one: ConfigRecord, left_s: Callable[[], float], stop: St
 
 
 def _write_config(keeper: Keeper, member: Member, left_s: float) -> Path:
-    """Write the config that the process is started with: whole, so that a matrix is behind it and paths are absolute."""
+    """Write the config that the process is started with: one of a matrix is whole by itself, and paths are absolute."""
     values = to_dict(member.config)
     own: float | None = values["budget"]["max_wall_s"]
     values["budget"]["max_wall_s"] = min(left_s + _ORPHAN_S, own or left_s + _ORPHAN_S)
