@@ -28,7 +28,7 @@ _REPORT_S = 600.0
 
 
 def conclude(keeper: Keeper, ways: Ways) -> None:
-    """Bring a night to its end. Whatever goes wrong here is in the record, and in the exit code where files are at risk."""
+    """Bring a night to its end. What goes wrong here is in the record, and lost files in the exit code."""
     record, suite = keeper.record, keeper.suite
     for one in record.configs:
         one.event = event_of(one.state, one.before)

@@ -95,15 +95,15 @@ def _chosen(suite: Suite, now: datetime, wanted: date | None) -> NightRecord:
         if found is None:
             hint = "a night that was missed cannot be made up: the model that answered then is not there any more"
             raise UsageError(f"--date {wanted}: {suite.name} has no night of that date", hint=hint)
-        return _continued(suite, found, night, now)
+        return _continued(found, night, now)
     newest = known[0] if known else None
     if newest is not None and newest.run_id != night.run_id and not newest.finished and now < newest.end:
-        return _continued(suite, newest, night, now)
+        return _continued(newest, night, now)
     own = next((one for one in known if one.run_id == night.run_id), None)
-    return _continued(suite, own, night, now) if own is not None else _begun(suite, night, now, known)
+    return _continued(own, night, now) if own is not None else _begun(suite, night, now, known)
 
 
-def _continued(suite: Suite, record: NightRecord, night: Night, now: datetime) -> NightRecord:
+def _continued(record: NightRecord, night: Night, now: datetime) -> NightRecord:
     if now >= record.end:
         record.ends_at = night.ends_at.isoformat(timespec="seconds")
     for one in record.configs:
