@@ -16,7 +16,6 @@ from runner.durable import FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from anyio.abc import ByteReceiveStream, Process

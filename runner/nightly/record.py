@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.nightly.outcome import Event
-
     from runner.nightly.suite import SuiteFolder
 
 FORMAT = 1
