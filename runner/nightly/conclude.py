@@ -41,7 +41,7 @@ def conclude(keeper: Keeper, ways: Ways) -> None:
     keeper.save()
     _write_pages(keeper)
     record.exit_code = exit_code_of(record.configs, keeper.trouble_codes)
-    record.deliveries = tell(suite, record)
+    record.deliveries += tell(suite, record)
     keeper.save()
     record.exit_code = exit_code_of(record.configs, keeper.trouble_codes)
 

@@ -107,7 +107,7 @@ def _continued(record: NightRecord, night: Night, now: datetime) -> NightRecord:
     if now >= record.end:
         record.ends_at = night.ends_at.isoformat(timespec="seconds")
     for one in record.configs:
-        if one.state in _CONCLUDED:
+        if one.state in _CONCLUDED and not one.finished:
             one.before = one.state
     return record
 

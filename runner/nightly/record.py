@@ -27,7 +27,8 @@ class ConfigRecord:
     """One config's part in a night.
 
     `state` is waiting, running, good, regression or failure; `before` the state that was last concluded, in this night
-    or an earlier one. `event` is what there was to tell of it. `status`, `scores`, `gates` and the counts are the run's
+    or an earlier one. `event` is what there was to tell of it, `told` whether
+    that was done. `status`, `scores`, `gates` and the counts are the run's
     own. `calls` counts the processes that were started for it. Paths are absolute.
     """
 
@@ -52,6 +53,7 @@ class ConfigRecord:
     gates: list[dict[str, Any]] = field(default_factory=list)
     comparison: dict[str, Any] | None = None
     report: str | None = None
+    told: bool = False
     calls: int = 0
     waited_s: float = 0.0
     duration_s: float = 0.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def tell(suite: Suite, record: NightRecord) -> list[dict[str, Any]]:
     """Tell every place of the gravest thing it wants to know; return what became of it. Raises nothing.
 
-    A place that several configs name hears of these alone, once.
+    A place that several configs name hears of these alone, once; what was told already is no reason to tell again.
     """
     entries = {member.config.name: member.config.notify for member in suite.members}
     told = []
@@ -29,12 +29,16 @@ def tell(suite: Suite, record: NightRecord) -> list[dict[str, Any]]:
         message = message_for(suite, record, wanting, target)
         if message is not None:
             told += [{"event": message.event, **asdict(one)} for one in deliver([target], message)]
+    for one in record.configs:
+        one.told = True
     return told
 
 
 def message_for(suite: Suite, record: NightRecord, configs: Sequence[ConfigRecord], target: Target) -> Message | None:
     """Return what a place is told about configs; null where nothing happened that it wants to know."""
-    event = gravest_event(one.event for one in configs if one.event is not None and target.wants(one.event))
+    event = gravest_event(
+        one.event for one in configs if one.event is not None and not one.told and target.wants(one.event)
+    )
     if event is None:
         return None
     return Message(

@@ -91,6 +91,7 @@ async def _watch_signals(stop: Stop, say: Callable[[str], None], ready: anyio.Ev
 async def _take_turn(keeper: Keeper, member: Member, one: ConfigRecord, ways: Ways, stop: Stop) -> None:
     record = keeper.record
     began = ways.now()
+    one.told = False
 
     def left_s() -> float:
         return (record.end - ways.now()).total_seconds()

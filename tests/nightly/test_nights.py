@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runner.errors import BusyError, ConfigError, UsageError, gravest
+from runner.folder.layout import RunFolder
+from runner.folder.lock import hold_lock
 from runner.nightly import NightOptions, Ways, load_suite, run_night
 from runner.nightly.child import Patience
 from runner.nightly.outcome import event_of, state_of
@@ -246,6 +247,8 @@ def test_a_place_is_told_once_of_the_gravest_thing_that_it_wants(
     assert "HOOK_OF_A_TEST is not set" in record.deliveries[0]["error"]
     assert record.exit_code == 6
     nights.plan()
+    again = nights.night(*configs, now=NOW + timedelta(hours=1))
+    assert (codes(again), len(again.deliveries)) == ({"a": 4, "b": 0}, 1), "it was told before"
     assert nights.night(*configs, now=NOW + timedelta(days=1)).deliveries == []
 
 
@@ -299,7 +302,7 @@ def test_a_removal_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["nightly-20261103"]
 
 
-def test_the_name_of_a_suite_is_that_of_its_set(nights: Nights) -> None:
+def test_the_name_of_a_suite_is_that_of_its_set() -> None:
     assert suite_name(["b", "a"]) == suite_name(["a", "b"])
     assert suite_name(["a"]) == "a"
     assert suite_name(["b", "a", "c"]).startswith("a+2-")
@@ -321,13 +324,9 @@ def test_configs_that_cannot_be_one_suite_are_refused_with_their_places(nights: 
 def test_a_run_dir_that_another_process_holds_is_waited_for_within_bounds(nights: Nights) -> None:
     config = nights.config("a")
     suite = load_suite([config])
-    from runner.folder.layout import RunFolder
-    from runner.folder.lock import hold_lock
-
     run_dir = suite.members[0].runs / "nightly-20261127"
     run_dir.mkdir(parents=True)
-    ways = replace(
-        Ways(), command=(sys.executable, str(nights.script)), reports=False, now=lambda: NOW, server_wait_s=0.0
-    )
+    command = (sys.executable, str(nights.script))
+    ways = Ways(command=command, reports=False, now=lambda: NOW, server_wait_s=0.0)
     with hold_lock(RunFolder(run_dir)):
         assert run_night(suite, NightOptions(), ways).exit_code == 0
