@@ -51,7 +51,6 @@ class ConfigRecord:
     cost_usd: float | None = None
     scores: dict[str, Any] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
-    comparison: dict[str, Any] | None = None
     report: str | None = None
     told: bool = False
     calls: int = 0
