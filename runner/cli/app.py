@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import later
 from runner.cli.check import check
 from runner.cli.compare import compare
 from runner.cli.documents import documents
 from runner.cli.export import export
 from runner.cli.inspect import reseal, status, verify
+from runner.cli.nightly import nightly
 from runner.cli.output import print_result
 from runner.cli.report import report
 from runner.cli.run import resume, run
@@ -66,6 +66,7 @@ _RUN, _LOOK, _REHEARSE = "Run", "Look", "Rehearse"
 app.command(rich_help_panel=_RUN)(run)
 app.command(rich_help_panel=_RUN)(resume)
 app.command(rich_help_panel=_RUN)(check)
+app.command(rich_help_panel=_RUN)(nightly)
 app.command(rich_help_panel=_RUN)(pause)
 app.command(rich_help_panel=_RUN)(unpause)
 app.command("set", rich_help_panel=_RUN)(set_limits)
@@ -80,4 +81,3 @@ app.command(rich_help_panel=_LOOK)(report)
 app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK)(schema)
 app.command(rich_help_panel=_REHEARSE)(simulate)
-later.add_commands(app)

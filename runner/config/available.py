@@ -40,5 +40,3 @@ def _after(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "gates.baseline", "comparison with a baseline"
     if config.gates.scores:
         yield "gates.scores", "score gates"
-    if config.matrix is not None:
-        yield "matrix", "a matrix of models and datasets"

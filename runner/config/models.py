@@ -250,16 +250,29 @@ class Notification(Section):
 class Nightly(Section):
     """What `evalrunner nightly` adds to a run."""
 
-    time_zone: str = Field(default="UTC", min_length=1, description="Time zone of dates and deadline.")
-    deadline: str | None = Field(default=None, description="Time of day by which the run has to end.")
-    keep: int = Field(default=30, ge=1, description="Runs that are kept.")
+    time_zone: str = Field(
+        default="UTC", min_length=1, description="Time zone of dates and deadline, e.g. Europe/Zurich."
+    )
+    deadline: str | None = Field(
+        default=None,
+        description='Time of day by which the night has to end, e.g. "06:00"; null: 22 hours after it began.',
+    )
+    keep: int = Field(default=30, ge=1, description="Nightly runs that are kept, of each name.")
 
 
 class Matrix(Section):
-    """Every model with every dataset."""
+    """Every model with every dataset, each a run of its own, called `name-model-dataset`."""
 
-    models: list[Any] = Field(default=[], description="Models.")
-    datasets: list[Any] = Field(default=[], description="Datasets.")
+    models: list[str | dict[str, Any]] = Field(
+        default=[],
+        description="Sections as `model`, or paths of files that hold one; keys of `model` fill in what they leave "
+        "out. Empty: the config's own model.",
+    )
+    datasets: list[str | dict[str, Any]] = Field(
+        default=[],
+        description="Sections as `dataset`, paths of datasets, or paths of YAML files that hold a section; keys of "
+        "`dataset` fill in what they leave out. Empty: the config's own dataset.",
+    )
 
 
 class Output(Section):

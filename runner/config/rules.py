@@ -19,6 +19,7 @@ from runner.config.credentials import (
     shown_text,
 )
 from runner.config.models import NAME_PATTERN
+from runner.config.nights import nightly_findings
 from runner.config.notifications import notification_findings
 from runner.config.params import param_findings
 from runner.config.paths import path_keys
@@ -310,5 +311,6 @@ _RULES = (
     _waits,
     scorer_findings,
     truncation_findings,
+    nightly_findings,
     notification_findings,
 )

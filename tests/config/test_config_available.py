@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         ),
         ({"gates.baseline": "last_good"}, "gates.baseline", "comparison with a baseline"),
         ({"gates.scores": {"a": {"min": 0}}}, "gates.scores", "score gates"),
-        ({"matrix": {}}, "matrix", "a matrix of models and datasets"),
     ],
 )
 def test_what_does_not_exist_yet_is_named(
@@ -80,8 +79,8 @@ def test_what_exists_is_not_named(
 
 
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    config = config_from_dict(values({"matrix": {}, "gates.baseline": "last_good"}), tmp_path)
-    assert [problem.where for problem in unavailable(config)] == ["gates.baseline", "matrix"]
+    config = config_from_dict(values({"gates.baseline": "last_good", "gates.scores": {"a": {}}}), tmp_path)
+    assert [problem.where for problem in unavailable(config)] == ["gates.baseline", "gates.scores"]
 
 
 def test_what_cannot_be_streamed_is_named(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ scorers: [{name: exact_match, as: em}, {name: includes}]
 gates: {max_failed_fraction: 0.1, baseline: ../last/run, scores: {em: {min: 0.4, max_drop: 0.02}}}
 notify: [{webhook_env: HOOK}, {apprise_env: CHAT, on: always}]
 nightly: {time_zone: Europe/Zurich, deadline: 06:00, keep: 3}
-matrix: {models: [a, {base_url: b}], datasets: [c]}
+matrix: null
 output: {dir: out, keep_raw: false}
 """
 
