@@ -24,7 +24,9 @@ SHORTEST_PROMPT, LONGEST_PROMPT, MEAN_COST = 20, 4_000, 815
 # A client never runs out of rows: what it leaves undone would count as not used.
 _MORE_S = 10
 
-OURS, COOKBOOK, SDK = "evalrunner", "cookbook", "openai SDK"
+OURS, COOKBOOK, SDK, CURATOR = "evalrunner", "cookbook", "openai SDK", "curator"
+# Its packages do not go together with ours: this variable names an interpreter that has it.
+_CURATOR_PYTHON = "EVALRUNNER_CURATOR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,12 @@ class Track:
         """Return the command of the openai SDK, which takes no limits."""
         return script("sdk_loop.py", self.dataset, url)
 
+    def curator(self, url: str, limits: dict[str, Any]) -> list[str]:
+        """Return the command of curator with these limits typed in; without, it goes by headers or its own defaults."""
+        rates = [str(limits.get(name, "inf")) for name in ("requests_per_minute", "tokens_per_minute")]
+        _, program, *arguments = script("curator_loop.py", self.dataset, url, *rates)
+        return [os.environ[_CURATOR_PYTHON], program, *arguments]
+
     def run(
         self, server: Sequence[str], command: Callable[[str], list[str]], spans: Sequence[tuple[int, int]]
     ) -> list[dict[str, Any]]:
@@ -81,12 +89,13 @@ class Track:
 
 def peers(*, typed: bool) -> list[str]:
     """Return the peers that can take part: the cookbook's pattern cannot do without limits typed in."""
-    return [*([COOKBOOK] if typed else []), *([SDK] if find_spec("openai") else [])]
+    installed = [*([SDK] if find_spec("openai") else []), *([CURATOR] if _CURATOR_PYTHON in os.environ else [])]
+    return [*([COOKBOOK] if typed else []), *installed]
 
 
 def command_of(name: str, track: Track, limits: dict[str, Any]) -> Callable[[str], list[str]]:
     """Return what makes a client's command out of the server's address."""
-    make = {OURS: track.ours, COOKBOOK: track.cookbook, SDK: track.sdk}[name]
+    make = {OURS: track.ours, COOKBOOK: track.cookbook, SDK: track.sdk, CURATOR: track.curator}[name]
     return lambda url: make(url, limits)
 
 
