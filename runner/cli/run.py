@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from runner.cli.gatetext import gate_lines
+from runner.cli.junitfile import make_way, telling_errors, write_junit
 from runner.cli.output import print_json, print_result, say, table
 from runner.cli.scoretext import score_lines
 from runner.config import config_from_dict, load_config
@@ -18,6 +20,7 @@ from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
 from runner.pipeline.again import check_kinds
 from runner.pipeline.estimate import estimate
+from runner.pipeline.gatecases import run_suite
 from runner.pipeline.learnt import find_learnt
 from runner.pipeline.prepare import server_names
 from runner.progress import choose_display, duration
@@ -63,6 +66,10 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
         float | None,
         typer.Option(metavar="USD", help="Stop before all attempts together cost more.", show_default=False),
     ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write how the run ended, and each gate, as JUnit XML.", show_default=False),
+    ] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
     debug: _Debug = False,
@@ -83,28 +90,35 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     evalrunner run my.yaml --limit 20 --set request.params.temperature=0.7 --set limits.requests_per_minute=500
 
     evalrunner run my.yaml --only failed --only truncated
+
+    evalrunner run my.yaml --junit results.xml
     """
     again = check_kinds(only or ())
     if sum((run_dir is not None, run_id is not None, new)) > 1:
         raise UsageError("--run-dir, --run-id and --new exclude each other")
     if again and new:
         raise UsageError("--only and --new exclude each other", hint="--only sends rows of an existing run again")
+    if junit is not None:
+        make_way(junit)
     changes = [*(overrides or ())]
     if limit is not None:
         changes.append(f"dataset.limit={limit}")
     if max_cost is not None:
         changes.append(f"budget.max_cost_usd={max_cost!r}")
-    loaded = load_config(config, overrides=changes)
+    with telling_errors(junit, config.stem):
+        loaded = load_config(config, overrides=changes)
     where = Where(run_dir, run_id, new, existing=bool(again))
     for warning in loaded.warnings:
         say(f"warning: {warning}")
-    with loaded.naming_places():
+    with telling_errors(junit, loaded.config.name), loaded.naming_places():
         if dry_run:
             _show_rehearsal(loaded.config, where, again, as_json=as_json)
             return
         options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
         options = replace(options, only=again)
         summary = _run(loaded.config, options)
+    if junit is not None:
+        write_junit(junit, run_suite(loaded.config.name, summary))
     _finish(summary, as_json=as_json)
 
 
@@ -167,6 +181,7 @@ def describe(summary: RunSummary) -> str:
         ("time", f"{duration(summary.wall_s)}, {summary.requests_per_s or 0:,.1f} answers/s"),
         ("latency", latency or "–"),
         *score_lines(summary.scores),
+        *gate_lines(summary.gates),
         *(("warning", warning) for warning in summary.warnings),
     ]
     return f"{table(rows)}\n\n{_next_step(summary)}"

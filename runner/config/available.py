@@ -36,10 +36,6 @@ def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def _after(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if config.gates.baseline is not None:
-        yield "gates.baseline", "comparison with a baseline"
-    if config.gates.scores:
-        yield "gates.scores", "score gates"
     if config.notify:
         yield "notify", "notifications"
     if config.matrix is not None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from runner.config.adapter_names import adapter_finding
 from runner.config.credentials import holds_key, is_bare_key, is_credential_field, names_credential, shown, shown_text
+from runner.config.gates import gate_findings
 from runner.config.models import NAME_PATTERN
 from runner.config.params import param_findings
 from runner.config.paths import path_keys
@@ -302,5 +303,6 @@ _RULES = (
     _counts,
     _waits,
     scorer_findings,
+    gate_findings,
     truncation_findings,
 )
