@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test check bench bench-full faults compare-harness infinity rag kills format clean
+.PHONY: help demo test check bench bench-full faults compare-harness infinity rag schedule-real schedule-schemas kills screenshots format clean
 
 help:  ## List these recipes.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.local  ## Set up, fetch a small real model and dataset, and run configs/quickstart.yaml.
 	$(BIN)/python datasets/fetch.py capitals
@@ -46,6 +46,18 @@ rag: $(VENV)/.dev  ## Documents and retrieval against txtai, a real RAG server (
 	PIP_CONSTRAINT= .cache/rag/bin/pip install --quiet 'txtai[api]==9.14.0'
 	EVALRUNNER_TXTAI=$(CURDIR)/.cache/rag/bin/python $(BIN)/pytest tests/content/test_real_txtai.py
 
+# The workflow by the schema that check-jsonschema brings, the CronJob by that of Kubernetes.
+schedule-schemas: $(VENV)/.dev  ## Check the workflow and the CronJob by their schemas (optional; fetches two packages).
+	$(PYTHON) -m venv .cache/schemas
+	PIP_CONSTRAINT= .cache/schemas/bin/pip install --quiet check-jsonschema kubernetes-validate
+	$(BIN)/evalrunner schedule configs/quickstart.yaml --at "17 2 * * *" --format github > .cache/schemas/nightly.yml
+	$(BIN)/evalrunner schedule configs/quickstart.yaml --at "17 2 * * *" --format kubernetes > .cache/schemas/cronjob.yml
+	.cache/schemas/bin/check-jsonschema --builtin-schema vendor.github-workflows .cache/schemas/nightly.yml
+	.cache/schemas/bin/kubernetes-validate --strict .cache/schemas/cronjob.yml
+
+schedule-real: $(VENV)/.dev  ## Let a real cron daemon run an installed line (needs root and cron; waits for a minute).
+	EVALRUNNER_CRON=/usr/sbin/cron $(BIN)/pytest tests/schedule/test_real_cron.py
+
 kills: $(VENV)/.dev  ## The full kill test: 50 SIGKILLs over 20,000 rows.
 	EVALRUNNER_KILLS=50 EVALRUNNER_KILL_ROWS=20000 $(BIN)/pytest tests/kill --timeout 1800
 
@@ -57,6 +69,10 @@ bench-full: $(VENV)/.dev  ## The same with 1,000,000 rows and more cases; takes 
 
 faults: $(VENV)/.dev  ## What storms, a lost quota and hanging requests cost, counted; takes a quarter of an hour.
 	$(BIN)/python benchmarks/faults.py
+
+screenshots: $(VENV)/.dev  ## Make the pictures of a report for the README (needs chromium).
+	$(BIN)/python datasets/fetch.py capitals
+	$(BIN)/python docs/screenshots.py
 
 format: $(VENV)/.dev  ## Format the code and mend what can be mended.
 	$(BIN)/ruff format .

@@ -22,6 +22,7 @@ _BENCHMARKS = (
     "resume_time.py",
     "journal_rate.py",
     "scoring.py",
+    "loading.py",
     "request_rate.py",
     "crowded_server.py",
     "shared_limit.py",

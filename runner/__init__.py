@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from runner.api import arun, run
     from runner.errors import RunnerError
     from runner.pipeline import RunSummary
-    from runner.results import load, load_embeddings
+    from runner.results import load, load_embeddings, scan
 
-__all__ = ["RunSummary", "RunnerError", "arun", "load", "load_embeddings", "run"]
+__all__ = ["RunSummary", "RunnerError", "arun", "load", "load_embeddings", "run", "scan"]
 
 # Loaded on first use: a run needs no pandas, and loading results needs no HTTP client.
 _HOMES = {
@@ -26,6 +26,7 @@ _HOMES = {
     "load": "runner.results",
     "load_embeddings": "runner.results",
     "run": "runner.api",
+    "scan": "runner.results",
 }
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 
-from runner.cli.app import app
+from runner.allocation import settle_allocation
 from runner.cli.output import print_error, say
 from runner.errors import RunnerError, UsageError
 
@@ -16,6 +16,9 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run `evalrunner` with the process's arguments and exit with its code."""
     os.umask(0o077)
+    settle_allocation()
+    from runner.cli.app import app  # noqa: PLC0415 - numpy and pyarrow come with it
+
     as_json = "--json" in sys.argv
     try:
         sys.exit(app(standalone_mode=not as_json))

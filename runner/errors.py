@@ -6,8 +6,7 @@ RunnerError                       code, message, hint; `exit_code` of the comman
 │   ├── DatasetError              bad rows, duplicate ids, missing files
 │   ├── TemplateError             a template that cannot be compiled or rendered
 │   ├── RunFolderError            the folder is not a run, or is a run of another identity
-│   ├── NotRunningError           no process runs the run, or none that can be talked to
-│   └── NotAvailableError         named by the contract, not built yet
+│   └── NotRunningError           no process runs the run, or none that can be talked to
 ├── CannotCreateError     (73)    the run folder or a file in it cannot be created
 ├── StorageError          (74)    a write, fsync or rename failed; nothing after it is claimed
 │   └── DamagedError              a journal, commit or part fails its checksum before its end
@@ -31,7 +30,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# The gravest first. What needs a person stands before what the next attempt may mend.
+_PRECEDENCE = (1, 74, 73, 143, 130, 2, 5, 75, 6, 3, 4, 0)
 
 
 class RunnerError(Exception):
@@ -91,10 +96,6 @@ class RunFolderError(UsageError):
 
 class NotRunningError(UsageError):
     """A command is for a running run, and there is no process of it that can be talked to."""
-
-
-class NotAvailableError(UsageError):
-    """The contract names it; this version does not have it yet."""
 
 
 class CannotCreateError(RunnerError):
@@ -307,6 +308,12 @@ def internal_error(doing: str, bug: BaseException) -> RunnerError:
         f"internal error while {doing}: {type(bug).__name__}{where}",
         hint="every answer that was received is safe in the run folder; running again continues it. Please report this",
     )
+
+
+def gravest(codes: Iterable[int]) -> int:
+    """Return the exit code that stands for those of several runs, 0 for none; one that is not ours counts as a bug."""
+    places = {code: place for place, code in enumerate(_PRECEDENCE)}
+    return _PRECEDENCE[min((places.get(code, 0) for code in codes), default=-1)]
 
 
 def kind_of(error: type[RunnerError]) -> str:

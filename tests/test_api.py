@@ -180,7 +180,7 @@ def test_mistakes_are_errors_of_ours_and_leave_nothing_behind(
 
 
 def test_the_package_names_what_it_has_and_nothing_else() -> None:
-    assert set(runner.__all__) == {"RunSummary", "RunnerError", "arun", "load", "load_embeddings", "run"}
+    assert set(runner.__all__) == {"RunSummary", "RunnerError", "arun", "load", "load_embeddings", "run", "scan"}
     assert all(getattr(runner, name) is not None for name in runner.__all__)
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = runner.no_such_thing

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 import runner
 
@@ -30,6 +31,10 @@ def scripts() -> None:
     assert_type(summary.to_json(), dict[str, Any])
     frame = runner.load(summary.run_dir)
     frame = runner.load(Path(summary.run_dir), columns=["key", "text"])
+    frame = runner.load([summary.run_dir, Path("outputs/other")], where=pc.field("status") == "failed")
+    frame = runner.load(summary.run_dir, where=[("status", "==", "failed"), ("attempts", ">", 1)])
+    dataset = runner.scan([summary.run_dir], "scores")
+    dataset.count_rows()
     rows: pd.DataFrame = frame
     rows.head()
     ids, matrix = runner.load_embeddings(summary.run_dir)

@@ -8,21 +8,26 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import later
 from runner.cli.check import check
+from runner.cli.compare import compare
 from runner.cli.documents import documents
+from runner.cli.export import export
 from runner.cli.inspect import reseal, status, verify
+from runner.cli.nightly import nightly
 from runner.cli.output import print_result
+from runner.cli.report import report
 from runner.cli.run import resume, run
+from runner.cli.schedule import schedule
 from runner.cli.schema import schema
 from runner.cli.score import score
 from runner.cli.simulate import simulate
 from runner.cli.steer import pause, set_limits, unpause
 
 _EPILOG = """\
-Exit codes: 0 complete · 2 usage, config or dataset error, nothing was sent · 3 too many failed rows · 4 a score gate missed · 5 stopped (key,
-quota, unknown model), resumable · 6 incomplete (server not reachable), resumable · 73/74 cannot create output / I/O
-error · 75 another process holds the run · 130/143 interrupted / terminated, resumable · 1 internal error.
+Exit codes: 0 complete · 2 usage, config or dataset error, nothing was sent · 3 too many failed rows · 4 a score gate
+was missed · 5 stopped (key, quota, unknown model), resumable · 6 incomplete (server not reachable), resumable · 73/74
+cannot create output / I/O error · 75 another process holds the run · 130/143 interrupted / terminated, resumable · 1
+internal error.
 """
 
 app = typer.Typer(
@@ -62,14 +67,18 @@ _RUN, _LOOK, _REHEARSE = "Run", "Look", "Rehearse"
 app.command(rich_help_panel=_RUN)(run)
 app.command(rich_help_panel=_RUN)(resume)
 app.command(rich_help_panel=_RUN)(check)
+app.command(rich_help_panel=_RUN)(nightly)
 app.command(rich_help_panel=_RUN)(pause)
 app.command(rich_help_panel=_RUN)(unpause)
 app.command("set", rich_help_panel=_RUN)(set_limits)
+app.command(rich_help_panel=_RUN)(schedule)
 app.add_typer(documents, rich_help_panel=_RUN)
 app.command(rich_help_panel=_LOOK)(status)
 app.command(rich_help_panel=_LOOK)(verify)
 app.command(rich_help_panel=_LOOK)(reseal)
 app.command(rich_help_panel=_LOOK)(score)
+app.command(rich_help_panel=_LOOK)(export)
+app.command(rich_help_panel=_LOOK)(report)
+app.command(rich_help_panel=_LOOK)(compare)
 app.command(rich_help_panel=_LOOK)(schema)
 app.command(rich_help_panel=_REHEARSE)(simulate)
-later.add_commands(app)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
 
 from runner.cli.output import print_json, print_result, table
-from runner.config import load_config
+from runner.config import LoadedConfig, load_configs
 from runner.config.adapter_names import NATIVE
+from runner.errors import gravest
+from runner.notify import readiness, targets_of
 from runner.pipeline.adapterprobe import probe_adapter
 from runner.pipeline.checked import remember_check
 from runner.pipeline.connect import connect
@@ -37,21 +40,40 @@ def check(
     Sends at most 15 small requests, which may cost a few tokens, and says what it did not test and why. Runs on the
     same server and model that begin within a day know the result. Exits with 0 when a request of the run's own kind is
     answered, 5 when the server refuses it, 6 when it cannot be reached. With an adapter it sends the dataset's first
-    row instead, and says what each expression of the adapter finds in the answer. Of a pool the first server is asked.
+    row instead, and says what each expression of the adapter finds in the answer. Of a pool the first server is asked,
+    of a matrix each model.
     """
-    loaded = load_config(config, overrides=overrides or ())
+    configs = _each_model_once(load_configs(config, overrides=overrides or ()))
+    results = [(loaded.config, _checked(loaded)) for loaded in configs]
+    if not as_json:
+        print_result("\n\n".join(_describe(found, config) for config, found in results))
+    elif configs[0].of_matrix:
+        print_json({"configs": [{"name": config.name} | _facts(found, config) for config, found in results]})
+    else:
+        print_json(_facts(results[0][1], results[0][0]))
+    raise typer.Exit(gravest(found.exit_code for _, found in results))
+
+
+def _each_model_once(configs: tuple[LoadedConfig, ...]) -> list[LoadedConfig]:
+    """Return the first config of each model of a matrix; a server does not answer otherwise for another dataset."""
+    models = [loaded.config.model for loaded in configs]
+    return [loaded for number, loaded in enumerate(configs) if models.index(loaded.config.model) == number]
+
+
+def _checked(loaded: LoadedConfig) -> Probe:
     with loaded.naming_places():
         found = anyio.run(_check, loaded.config, backend="asyncio")
     if found.exit_code == 0:
         remember_check(loaded.config, found, datetime.now(UTC))
-    if as_json:
-        server, *others = server_names(loaded.config)
-        facts = {"server": server, "servers_not_asked": others, "model": loaded.config.model.name}
-        checks = [asdict(one) for one in found.checks]
-        print_json({**facts, "requests": found.requests, "checks": checks, "capabilities": found.facts})
-    else:
-        print_result(_describe(found, loaded.config))
-    raise typer.Exit(found.exit_code)
+    return found
+
+
+def _facts(found: Probe, config: RunConfig) -> dict[str, Any]:
+    server, *others = server_names(config)
+    facts = {"server": server, "servers_not_asked": others, "model": config.model.name}
+    checks = [asdict(one) for one in found.checks]
+    notify = [asdict(one) for one in readiness(targets_of(config.notify), os.environ)]
+    return {**facts, "requests": found.requests, "checks": checks, "capabilities": found.facts, "notify": notify}
 
 
 async def _check(config: RunConfig) -> Probe:
@@ -73,4 +95,6 @@ def _describe(found: Probe, config: RunConfig) -> str:
     server, *others = server_names(config)
     head = f"{server}  model {config.model.name}  ({found.requests} requests)"
     left_out = [f"not asked: {', '.join(others)}, taken to be the same"] if others else []
-    return "\n".join([head, table(rows), *hints, *left_out])
+    places = readiness(targets_of(config.notify), os.environ)
+    told = [f"notify: {one.label}: {one.problem or 'ready, nothing was sent'}" for one in places]
+    return "\n".join([head, table(rows), *hints, *left_out, *told])

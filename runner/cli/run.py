@@ -11,10 +11,11 @@ import orjson
 import typer
 
 from runner.cli.gatetext import gate_lines
-from runner.cli.junitfile import make_way, telling_errors, write_junit
+from runner.cli.inturn import Rehearsed, carry_out, run_in_turn, show_rehearsals
+from runner.cli.junitfile import collected_suites, telling_errors
 from runner.cli.output import print_json, print_result, say, table
 from runner.cli.scoretext import score_lines
-from runner.config import config_from_dict, load_config
+from runner.config import config_from_dict, load_configs
 from runner.errors import UsageError
 from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
@@ -26,7 +27,9 @@ from runner.pipeline.prepare import server_names
 from runner.progress import choose_display, duration
 
 if TYPE_CHECKING:
-    from runner.config import RunConfig
+    from collections.abc import Iterator
+
+    from runner.config import LoadedConfig, RunConfig
     from runner.pipeline import RunSummary
     from runner.pipeline.again import Again
     from runner.pipeline.estimate import Estimate
@@ -79,7 +82,7 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     Without --run-dir or --run-id the newest unfinished run of the same dataset, model and request is continued if it is
     at most 24 hours old; otherwise a new one begins. What is done is never sent again: append rows, reorder them or
     mend one prompt, and only the difference goes out. The first Ctrl-C lets answers under way come in, a second stops
-    at once.
+    at once. The configs of a matrix run in turn, each in a folder of its own; the gravest exit code is the command's.
 
     **Examples**
 
@@ -98,28 +101,39 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
         raise UsageError("--run-dir, --run-id and --new exclude each other")
     if again and new:
         raise UsageError("--only and --new exclude each other", hint="--only sends rows of an existing run again")
-    if junit is not None:
-        make_way(junit)
-    changes = [*(overrides or ())]
-    if limit is not None:
-        changes.append(f"dataset.limit={limit}")
-    if max_cost is not None:
-        changes.append(f"budget.max_cost_usd={max_cost!r}")
-    with telling_errors(junit, config.stem):
-        loaded = load_config(config, overrides=changes)
+    if dry_run and junit is not None:
+        raise UsageError("--junit and --dry-run exclude each other", hint="--junit tells how a run ended")
+    changes = [*(overrides or ()), *_shorthands(limit, max_cost)]
     where = Where(run_dir, run_id, new, existing=bool(again))
-    for warning in loaded.warnings:
-        say(f"warning: {warning}")
-    with telling_errors(junit, loaded.config.name), loaded.naming_places():
+    with collected_suites(junit, config.stem) as suites:
+        configs = load_configs(config, overrides=changes)
+        if configs[0].of_matrix and run_dir is not None:
+            raise UsageError("--run-dir is one run's folder, and a matrix has several runs", hint="use --run-id")
+
+        def start(loaded: LoadedConfig) -> RunSummary:
+            options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
+            with telling_errors(suites, loaded.config.name):
+                summary = _run(loaded.config, replace(options, only=again))
+            suites.append(run_suite(loaded.config.name, summary))
+            return summary
+
+        def rehearsed(loaded: LoadedConfig) -> Rehearsed:
+            return _rehearsed(loaded.config, where, again)
+
         if dry_run:
-            _show_rehearsal(loaded.config, where, again, as_json=as_json)
-            return
-        options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
-        options = replace(options, only=again)
-        summary = _run(loaded.config, options)
-    if junit is not None:
-        write_junit(junit, run_suite(loaded.config.name, summary))
-    _finish(summary, as_json=as_json)
+            show_rehearsals(configs, rehearsed, as_json=as_json)
+        elif configs[0].of_matrix:
+            run_in_turn(configs, start, describe, as_json=as_json)
+        else:
+            _finish(carry_out(configs[0], start), as_json=as_json)
+
+
+def _shorthands(limit: int | None, max_cost: float | None) -> Iterator[str]:
+    """Yield the config keys that have options of their own."""
+    if limit is not None:
+        yield f"dataset.limit={limit}"
+    if max_cost is not None:
+        yield f"budget.max_cost_usd={max_cost!r}"
 
 
 def resume(
@@ -201,7 +215,8 @@ def _next_step(summary: RunSummary) -> str:
     return "Load it:\n  " + "\n  ".join(lines) + again
 
 
-def _show_rehearsal(config: RunConfig, where: Where, only: tuple[str, ...], *, as_json: bool) -> None:
+def _rehearsed(config: RunConfig, where: Where, only: tuple[str, ...]) -> Rehearsed:
+    """Return what a run would send: as a JSON object, and as people read it."""
     found = rehearse(config, where, only)
     earlier, servers = find_learnt(config, found.located), len(server_names(config))
     guess = estimate(found.production, found.prepared.price, config.limits, earlier, servers=servers)
@@ -217,11 +232,6 @@ def _show_rehearsal(config: RunConfig, where: Where, only: tuple[str, ...], *, a
     }
     if found.again is not None:
         facts["again"] = {"by_status": dict(found.again.by_status), "rows": found.again.shown}
-    if as_json:
-        print_json(facts)
-        return
-    for warning in found.prepared.warnings:
-        say(f"warning: {warning}")
     done = found.scan.samples * found.prepared.plan.repeats - guess.requests
     rows = [
         ("run folder", str(found.located.folder.root) + (" (continued)" if found.located.manifest else " (new)")),
@@ -237,7 +247,8 @@ def _show_rehearsal(config: RunConfig, where: Where, only: tuple[str, ...], *, a
     method = found.prepared.adapter.method if found.prepared.adapter else "POST"
     first = orjson.dumps(guess.first_request, option=orjson.OPT_INDENT_2).decode() if guess.first_request else "none"
     path = guess.first_path or found.prepared.plan.path
-    print_result(f"{table(rows)}\n\nfirst request, {method} {path}:\n{first}\n\nNothing was sent.")
+    text = f"{table(rows)}\n\nfirst request, {method} {path}:\n{first}\n\nNothing was sent."
+    return Rehearsed(facts, text, tuple(found.prepared.warnings))
 
 
 def _rows_again(again: Again) -> str:

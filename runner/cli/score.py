@@ -27,9 +27,7 @@ def score(
     *,
     overrides: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="scorers=…", help="Other scorers or gates, e.g. 'scorers=[{name: includes}]'."
-        ),
+        typer.Option("--set", metavar="scorers=…", help="Other scorers or gates, e.g. 'scorers=[{name: includes}]'."),
     ] = None,
     by: Annotated[
         str | None,

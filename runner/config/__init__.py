@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.config.adapter_names import shipped_adapters
 from runner.config.adapters import adapter_from_dict, load_adapter
 from runner.config.available import unavailable
-from runner.config.loading import LoadedConfig, config_from_dict, load_config, to_dict
+from runner.config.loading import LoadedConfig, config_from_dict, load_config, load_configs, to_dict
 from runner.config.models import (
     Budget,
     Dataset,
@@ -13,6 +13,7 @@ from runner.config.models import (
     Matrix,
     Model,
     Nightly,
+    Notification,
     Output,
     Price,
     Request,
@@ -39,6 +40,7 @@ __all__ = [
     "Matrix",
     "Model",
     "Nightly",
+    "Notification",
     "Output",
     "Price",
     "Request",
@@ -55,6 +57,7 @@ __all__ = [
     "config_json_schema",
     "load_adapter",
     "load_config",
+    "load_configs",
     "shipped_adapters",
     "to_dict",
     "unavailable",

@@ -26,6 +26,7 @@ _CREDENTIAL_FIELD = re.compile(
     r"^(api[-_]?key|token|(auth|access|bearer)[-_]?token|authorization|secret|client[-_]?secret|password)$",
     re.IGNORECASE,
 )
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SHORTEST_BARE_KEY = 20
 _LONGEST_SHOWN = 80
 
@@ -39,6 +40,11 @@ def is_bare_key(text: str) -> bool:
     """Return whether what should be the name of a variable looks like a key instead."""
     mixed = any(c.isdigit() for c in text) and any(c.islower() for c in text) and "_" not in text
     return text.startswith("sk-") or holds_key(text) or (mixed and len(text) >= _SHORTEST_BARE_KEY)
+
+
+def names_variable(text: str) -> bool:
+    """Return whether a text can be the name of an environment variable, and does not look like a key itself."""
+    return _VARIABLE.fullmatch(text) is not None and not is_bare_key(text)
 
 
 def names_credential(header: str) -> bool:

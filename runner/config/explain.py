@@ -40,7 +40,7 @@ _EXPECTED = {
 }
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 # The values here are credentials, or may hold one by mistake.
-_NEVER_SHOWN = {"api_key_env", "base_url", "headers", "url"}
+_NEVER_SHOWN = {"api_key_env", "apprise_env", "base_url", "headers", "notify", "url", "webhook_env"}
 _MISSING_HINTS: dict[KeyPath, str] = {
     ("name",): "it names the folder under outputs, e.g. name: my-run",
     ("dataset",): "dataset: {path: …} says which rows are evaluated",

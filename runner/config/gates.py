@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from runner.config.credentials import shown_text
 from runner.config.places import Finding, value_at
-from runner.scorers import score_name
+from runner.scorers import SCORERS, score_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SCORES = ("gates", "scores")
-_LOWER_IS_BETTER = frozenset({"perplexity"})
 _LOWER_HINT = "max_drop says how much worse than the baseline it may get"
 
 
@@ -31,7 +30,7 @@ def gate_findings(values: Any) -> Iterator[Finding]:
         if gate.get("max_drop") is not None and baseline is None:
             hint = "gates.baseline: last_good, or the folder of a run"
             yield Finding((*_SCORES, name, "max_drop"), "there is nothing to compare with", hint)
-        if gate.get("min") is not None and made is not None and made.get(name) in _LOWER_IS_BETTER:
+        if gate.get("min") is not None and made is not None and _lower_is_better(made.get(name)):
             yield Finding((*_SCORES, name, "min"), f"{made[name]} is better the lower it is", _LOWER_HINT)
 
 
@@ -42,6 +41,10 @@ def _scores_of(values: Any) -> dict[str, str] | None:
     if not isinstance(specs, list) or not all(isinstance(one, dict) and "name" in one for one in specs):
         return None
     return {score_name(one): str(one["name"]) for one in specs}
+
+
+def _lower_is_better(scorer: str | None) -> bool:
+    return scorer in SCORERS and SCORERS[scorer].lower_is_better
 
 
 def _meant(name: str, made: Mapping[str, str]) -> str:

@@ -15,6 +15,8 @@ from runner.retry.policy import RetryPolicy
 
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
+Event = Literal["regression", "failure", "recovery", "success"]
+
 _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1
 
@@ -215,8 +217,15 @@ class Scorer(Section):
 class ScoreGate(Section):
     """What a score has to reach."""
 
-    min: float | None = Field(default=None, description="The mean over all rows is at least this; over those with a score, where it has no worst value.")
-    max_drop: float | None = Field(default=None, ge=0, description="The score gets worse than the baseline's by no more than this, or by no more than noise.")
+    min: float | None = Field(
+        default=None,
+        description="The mean over all rows is at least this; over those with a score, where it has no worst value.",
+    )
+    max_drop: float | None = Field(
+        default=None,
+        ge=0,
+        description="The score gets worse than the baseline's by no more than this, or by no more than noise.",
+    )
 
 
 class Gates(Section):
@@ -229,19 +238,48 @@ class Gates(Section):
     scores: dict[str, ScoreGate] = Field(default={}, description="Gate by name of the score; a miss exits with 4.")
 
 
+class Notification(Section):
+    """One place that is told about a night. The address is a secret: only the name of a variable stands here."""
+
+    webhook_env: str | None = Field(
+        default=None, description="The NAME of the environment variable that holds the address of a JSON webhook."
+    )
+    apprise_env: str | None = Field(
+        default=None,
+        description="In its place: the NAME of a variable that holds addresses of apprise (extra `notify`).",
+    )
+    on: Event | Literal["always"] | list[Event] = Field(
+        default=["regression", "failure", "recovery"],
+        description="Which nights are told: a list of regression, failure, recovery, success; or always.",
+    )
+
+
 class Nightly(Section):
     """What `evalrunner nightly` adds to a run."""
 
-    time_zone: str = Field(default="UTC", min_length=1, description="Time zone of dates and deadline.")
-    deadline: str | None = Field(default=None, description="Time of day by which the run has to end.")
-    keep: int = Field(default=30, ge=1, description="Runs that are kept.")
+    time_zone: str = Field(
+        default="UTC", min_length=1, description="Time zone of dates and deadline, e.g. Europe/Zurich."
+    )
+    deadline: str | None = Field(
+        default=None,
+        description='Time of day by which the night has to end, e.g. "06:00"; null: 22 hours after it began.',
+    )
+    keep: int = Field(default=30, ge=1, description="Nightly runs that are kept, of each name.")
 
 
 class Matrix(Section):
-    """Every model with every dataset."""
+    """Every model with every dataset, each a run of its own, called `name-model-dataset`."""
 
-    models: list[Any] = Field(default=[], description="Models.")
-    datasets: list[Any] = Field(default=[], description="Datasets.")
+    models: list[str | dict[str, Any]] = Field(
+        default=[],
+        description="Sections as `model`, or paths of files that hold one; keys of `model` fill in what they leave "
+        "out. Empty: the config's own model.",
+    )
+    datasets: list[str | dict[str, Any]] = Field(
+        default=[],
+        description="Sections as `dataset`, paths of datasets, or paths of YAML files that hold a section; keys of "
+        "`dataset` fill in what they leave out. Empty: the config's own dataset.",
+    )
 
 
 class Output(Section):
@@ -268,7 +306,7 @@ class RunConfig(Section):
     budget: Budget = Field(default=Budget(), description="Where the run stops by itself.")
     scorers: list[Scorer] = Field(default=[], description="Scores computed for each answer.")
     gates: Gates = Field(default=Gates(), description="What the run has to reach.")
-    notify: list[Any] = Field(default=[], description="Who is told about the verdict.")
+    notify: list[Notification] = Field(default=[], description="Who is told about the verdict of a night.")
     nightly: Nightly = Field(default=Nightly(), description="What `evalrunner nightly` adds.")
     matrix: Matrix | None = Field(default=None, description="Every model with every dataset; null: just this run.")
     output: Output = Field(default=Output(), description="Where the results go.")

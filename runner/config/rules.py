@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.config.adapter_names import adapter_finding
-from runner.config.credentials import holds_key, is_bare_key, is_credential_field, names_credential, shown, shown_text
+from runner.config.credentials import (
+    holds_key,
+    is_credential_field,
+    names_credential,
+    names_variable,
+    shown,
+    shown_text,
+)
 from runner.config.gates import gate_findings
 from runner.config.models import NAME_PATTERN
+from runner.config.nights import nightly_findings
+from runner.config.notifications import notification_findings
 from runner.config.params import param_findings
 from runner.config.paths import path_keys
 from runner.config.places import Finding, value_at
@@ -30,7 +39,6 @@ USE_VARIABLE = "put the key into an environment variable, and the variable's nam
 # One client address has no more connections to one server address.
 _MOST_IN_FLIGHT = 65_535
 _LARGEST_BATCH = 100_000
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _BLANK_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -139,7 +147,7 @@ def _adapter(values: Any) -> Iterator[Finding]:
 
 def _key_variable(values: Any) -> Iterator[Finding]:
     name = value_at(values, ("model", "api_key_env"))
-    if isinstance(name, str) and (not _VARIABLE.fullmatch(name) or is_bare_key(name)):
+    if isinstance(name, str) and not names_variable(name):
         message = "expected the NAME of an environment variable (letters, digits, _), not a key"
         yield Finding(("model", "api_key_env"), message, "e.g. api_key_env: OPENAI_API_KEY")
 
@@ -305,4 +313,6 @@ _RULES = (
     scorer_findings,
     gate_findings,
     truncation_findings,
+    nightly_findings,
+    notification_findings,
 )

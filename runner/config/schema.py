@@ -13,6 +13,7 @@ from runner.retry.policy import RetryPolicy
 from runner.scorers import SCORERS
 
 _MODEL_FILE = {"type": "string", "description": "Path of a file that holds the model, relative to this file."}
+_DATASET_FILE = {"type": "string", "description": "Path of a dataset, or of a YAML file that holds such a section."}
 
 
 def config_json_schema() -> dict[str, Any]:
@@ -28,6 +29,7 @@ def config_json_schema() -> dict[str, Any]:
         "description": model["description"],
         "anyOf": [{"$ref": model["$ref"]}, _MODEL_FILE],
     }
+    _leave_to_matrix(schema)
     del schema["$defs"]["Scorer"]
     schema["$defs"] |= {name: scorer_model(name).model_json_schema(by_alias=True) for name in SCORERS}
     schema["properties"]["scorers"]["items"] = {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in SCORERS]}
@@ -36,6 +38,21 @@ def config_json_schema() -> dict[str, Any]:
         **schema,
         "title": "evalrunner config",
     }
+
+
+def _leave_to_matrix(schema: dict[str, Any]) -> None:
+    """Let a matrix bring models and datasets, and sections of the config hold what these have in common."""
+    entries = schema["$defs"]["Matrix"]["properties"]
+    entries["models"]["items"] = {"anyOf": [{"$ref": "#/$defs/Model"}, _MODEL_FILE]}
+    entries["datasets"]["items"] = {"anyOf": [{"$ref": "#/$defs/Dataset"}, _DATASET_FILE]}
+    of_dataset, always = schema["$defs"]["Dataset"].pop("required"), ["name"]
+    alone = {
+        "required": [key for key in schema["required"] if key not in always],
+        "properties": {"dataset": {"required": of_dataset}},
+    }
+    schema["required"] = always
+    schema["if"] = {"required": ["matrix"], "properties": {"matrix": {"type": "object"}}}
+    schema["else"] = alone
 
 
 def adapter_json_schema() -> dict[str, Any]:

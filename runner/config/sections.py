@@ -37,6 +37,9 @@ _SYNONYMS = {
     "seed": "request.params.seed, or dataset.shuffle_seed",
 }
 
+# What the address of a webhook may be called; it lets everybody write there, and a config is copied into each run.
+_ADDRESSES = ("webhook", "webhook_url", "url", "slack", "discord", "teams", "apprise", "apprise_url")
+
 
 def keys_at(path: KeyPath, root: type[BaseModel] = RunConfig) -> dict[str, Any]:
     """Return the keys of the section at `path`, with their types; empty where any key may stand."""
@@ -53,6 +56,8 @@ def advice(path: KeyPath, root: type[BaseModel] = RunConfig) -> str:
     """Return what to do about the unknown key at `path` of a file whose shape is `root`."""
     name = str(path[-1])
     siblings = list(keys_at(path[:-1], root))
+    if path[0] == "notify" and root is RunConfig and name in _ADDRESSES:
+        return "an address is a secret: put it into an environment variable, and the variable's name into webhook_env"
     if is_credential_field(name):
         return "a key never stands in a config: name its environment variable in model.api_key_env"
     if name in _SYNONYMS and root is RunConfig:

@@ -50,10 +50,10 @@ class Commit:
 
 @dataclass(slots=True)
 class CommitLog:
-    """All commits of a run, in order, and what they add up to."""
+    """What all commits of a run add up to, and the last of them: a run of days makes thousands."""
 
     folder: RunFolder
-    commits: list[Commit] = field(default_factory=list)
+    last: Commit | None = None
     files: dict[tuple[str, str], CommittedFile] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
     sealed_segments: set[int] = field(default_factory=set)
@@ -62,7 +62,7 @@ class CommitLog:
     @property
     def next_number(self) -> int:
         """Return the number of the next commit; the first is 1."""
-        return self.commits[-1].number + 1 if self.commits else 1
+        return self.last.number + 1 if self.last else 1
 
     def parts(self, table: str) -> list[CommittedFile]:
         """Return the committed parts of one table by name."""
@@ -79,16 +79,15 @@ class CommitLog:
 
     def apply_last(self) -> None:
         """Do the renames of the last commit again, as recovery after a crash: those that are done are no-ops."""
-        if self.commits:
-            last = self.commits[-1]
-            self._apply(last)
+        if self.last is not None:
+            self._apply(self.last)
             # The crash may have come between a rename and the sync of its folder.
-            for where in {file.folder for file in last.files}:
+            for where in {file.folder for file in self.last.files}:
                 sync_folder(self.folder.root / where)
 
     def add(self, commit: Commit) -> None:
         """Take a durable commit into the sums."""
-        self.commits.append(commit)
+        self.last = commit
         for place in commit.removed:
             self.files.pop(place, None)
         for file in commit.files:
@@ -137,6 +136,17 @@ def read_sound_commits(folder: RunFolder) -> CommitLog:
             continue
         log.add(commit)
     return log
+
+
+def read_last_commit(folder: RunFolder) -> Commit | None:
+    """Return the last commit, for readers; null where there is none, or where it is damaged, which `verify` says."""
+    last = max(_commit_files(folder), default=None)
+    if last is None:
+        return None
+    try:
+        return _decode(last, None)[0]
+    except DamagedError:
+        return None
 
 
 def _commit_files(folder: RunFolder) -> list[Path]:

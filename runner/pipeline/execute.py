@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from runner.allocation import share_one_arena
 from runner.errors import RunnerError
 from runner.limiter import Group, Limiter, Pool, Replica, shared_limits
 from runner.pipeline.budget import Budget, Caps, spent_by
@@ -19,7 +20,7 @@ from runner.pipeline.connect import connect_all
 from runner.pipeline.control import Control, StopKind
 from runner.pipeline.learnt import note_learnt
 from runner.pipeline.likelihood import sender_for
-from runner.pipeline.memory import calm_collector, give_back_memory, share_one_arena
+from runner.pipeline.memory import calm_collector, give_back_memory
 from runner.pipeline.opening import open_run
 from runner.pipeline.produce import produce
 from runner.pipeline.recovery import next_segment
@@ -52,6 +53,7 @@ def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> 
     Raises a RunnerError for whatever prevents the run from beginning; once it began, trouble ends in the summary. All
     that reads files comes before the event loop starts, so that an interrupt there ends the process at once.
     """
+    share_one_arena()
     with calm_collector(), open_run(config, options) as opened:
         backend_options = {"use_uvloop": use_uvloop}
         return anyio.run(_send_and_finish, opened, backend="asyncio", backend_options=backend_options)
@@ -59,6 +61,7 @@ def run(config: RunConfig, options: RunOptions, *, use_uvloop: bool = False) -> 
 
 async def arun(config: RunConfig, options: RunOptions) -> RunSummary:
     """Do what `run` does, inside a running event loop of asyncio."""
+    share_one_arena()
     with contextlib.ExitStack() as stack:
         opened = await anyio.to_thread.run_sync(stack.enter_context, open_run(config, options))
         return await _send_and_finish(opened)
@@ -82,8 +85,6 @@ async def _send_and_finish(opened: OpenRun) -> RunSummary:
 
 async def _send(opened: OpenRun) -> SessionResult:
     prepared, config = opened.prepared, opened.prepared.config
-    if prepared.plan.packing is not None:
-        share_one_arena()
     log_path = opened.folder.root / "server.log"
     async with connect_all(config, prepared.api_key, log_path=log_path, adapter=prepared.adapter) as connections:
         server = _server(opened, connections)

@@ -27,7 +27,7 @@ def run_suite(name: str, summary: RunSummary) -> Suite:
         ended = "\n".join((f"{summary.status} (exit {summary.exit_code})", *summary.warnings))
     complete = Case(_COMPLETE, name, time_s=summary.wall_s, error=ended)
     properties = {"run_id": summary.run_id, "run_dir": summary.run_dir, "exit_code": str(summary.exit_code)}
-    return Suite(name, (complete, *gate_cases(name, summary.gates)), time_s=summary.wall_s, properties=properties)
+    return Suite(name, (complete, *gate_cases(name, summary.gates)), properties=properties)
 
 
 def failed_suite(name: str, message: str) -> Suite:

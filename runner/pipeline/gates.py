@@ -43,7 +43,7 @@ def failed_fraction_gate(by_status: Mapping[str, int], most: float) -> dict[str,
 def score_gates(
     gates: Mapping[str, ScoreGate], scores: Mapping[str, Any], baseline: Baseline | None
 ) -> list[dict[str, Any]]:
-    """Return the gates of scores, `scores.NAME.min` and `scores.NAME.max_drop`, with their values and whether they passed.
+    """Return the gates of scores, `scores.NAME.min` and `scores.NAME.max_drop`, with what was found and what was limit.
 
     `scores` are those of the run's summary. Each `value` is in the score's unit; that of `max_drop` is how much worse
     the run is than its baseline, negative where it is better, and `interval` is its 95 % interval.
@@ -90,7 +90,7 @@ def describe_gate(gate: Mapping[str, Any]) -> str:
 
 
 def _least(name: str, least: float, facts: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Judge a mean over all rows, where one without a score counts as the worst; without a worst, over those with one."""
+    """Judge a mean over all rows, those without a score as the worst; where there is no worst, over those with one."""
     value = None
     if facts is not None:
         value = facts["mean"] if facts["mean_all"] is None else facts["mean_all"]
@@ -106,23 +106,35 @@ def _least(name: str, least: float, facts: Mapping[str, Any] | None) -> dict[str
 
 
 def _drop(name: str, most: float, baseline: Baseline) -> dict[str, Any]:
-    gate: dict[str, Any] = {"name": f"scores.{name}.max_drop", "limit": most, "value": None}
-    found = baseline.comparison.scores.get(name) if baseline.comparison is not None else None
-    against = {"baseline": baseline.run_id, "baseline_dir": baseline.run_dir, "interval": None, "verdict": None}
-    if found is None or found.difference is None:
-        return {**gate, "passed": not baseline.binding, **against, "note": _why_not_compared(name, baseline)}
+    """Judge how much worse the score is than the baseline's, over the pairs in which both runs answered."""
+    comparison = baseline.comparison
+    found = comparison.scores.get(name) if comparison is not None else None
+    gate: dict[str, Any] = {
+        "name": f"scores.{name}.max_drop",
+        "limit": most,
+        "value": None,
+        "passed": not baseline.binding,
+    }
+    gate |= {"baseline": baseline.run_id, "baseline_dir": baseline.run_dir, "interval": None, "verdict": None}
+    if comparison is None or found is None or found.difference is None:
+        return {**gate, "note": _why_not_compared(name, baseline)}
     drop = found.difference if found.lower_is_better else -found.difference
-    against |= {
+    missed = _exceeds(drop, most)
+    gate |= {
+        "value": drop,
+        "passed": not (missed and found.verdict == "worse"),
         "interval": _of_drop(found),
         "verdict": found.verdict,
+        "pairs": found.pairs,
         "minimum_detectable_effect": found.minimum_detectable_effect,
     }
-    gate["value"] = drop
-    if not _exceeds(drop, most):
-        return {**gate, "passed": True, **against, **_of_unscored(found, most)}
-    if found.verdict == "worse":
-        return {**gate, "passed": False, **against}
-    return {**gate, "passed": True, **against, "note": _within_noise(found)}
+    notes = [] if comparison.base.model == comparison.run.model else [f"the baseline is of {comparison.base.model}"]
+    if missed and gate["passed"]:
+        notes.append(_within_noise(found))
+    if not missed and found.difference_all is not None and _exceeds(-found.difference_all, most):
+        left_out = f"{sum(found.unpaired.values()):,} pairs without both answers are left out"
+        notes.append(f"{left_out}; with them as the worst it is {-found.difference_all:.4g}")
+    return gate | {"note": "; ".join(notes)} if notes else gate
 
 
 def _why_not_compared(name: str, baseline: Baseline) -> str:
@@ -130,16 +142,6 @@ def _why_not_compared(name: str, baseline: Baseline) -> str:
         return baseline.note
     no_pair = "the runs have no row in common of which both have this score"
     return baseline.comparison.not_compared.get(name, no_pair)
-
-
-def _of_unscored(found: ScoreComparison, most: float) -> dict[str, str]:
-    """Return a note where it is the rows without a score in one of the runs that make it worse than is allowed."""
-    every = found.of_all
-    if every is None or every.verdict != "worse" or not _exceeds(-every.difference, most):
-        return {}
-    unscored = found.base_only + found.run_only
-    note = f"{unscored:,} rows with a score in one run alone are left out; with them as the worst the drop is "
-    return {"note": f"{note}{-every.difference:.4g}"}
 
 
 def _of_drop(found: ScoreComparison) -> list[float] | None:

@@ -109,7 +109,7 @@ def _baseline(run: Run) -> Baseline | None:
         return None
     binding = named != _LAST_GOOD
     runs = Path(config.output.dir) / config.name
-    base = Path(named) if binding else last_good(runs, run.manifest, besides=run.folder.root)
+    base = Path(named) if binding else last_good(runs, run.manifest)
     if base is None:
         return Baseline(note=_NONE_YET, binding=False)
     try:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _COLLECT_EVERY = (20_000, 20, 20)
-_M_ARENA_MAX = -8  # of malloc.h
 
 
 @contextlib.contextmanager
@@ -39,14 +38,3 @@ def give_back_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # musl has no such function
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def share_one_arena() -> None:
-    """Let all threads take memory from one arena: glibc's `mallopt(3)`; else nothing.
-
-    Packs are made, sent and sealed by different threads in blocks of megabytes, and each thread's arena kept its own.
-    Measured with packs of 2,048 vectors of 256: 150 MB less at the peak, and half the time in the kernel.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -157,7 +157,7 @@ def _open(prepared: Prepared, scan: Scan, located: Located, events: EventLog, op
     note_price(manifest, prepared.listed)
     sealing = with_scoring(sealing_of(folder, manifest, prepared.config), manifest, prepared.config)
     log = read_commits(folder)
-    if not log.commits:
+    if log.last is None:
         create_tables(sealing, log)
     crash_point("run:after-tables")
     owed = recover(sealing, log)

@@ -67,7 +67,8 @@ def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None
     """Check a config against its dataset's first rows and compile its templates.
 
     `spooled` replaces a dataset that comes by standard input, `kept` the adapter that the config names. Raises
-    ConfigError for what is not available yet and for a baseline that is no run, UsageError for a missing key or price, DatasetError, TemplateError.
+    ConfigError for what is not available yet and for a baseline that is no run, UsageError for a missing key or price,
+    DatasetError, TemplateError.
     """
     refuse_unavailable(config)
     refuse_baseline(config)

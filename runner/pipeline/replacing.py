@@ -25,7 +25,7 @@ from runner.pipeline.todo import part_indexes
 from runner.sinks import PartWriter, file_crc32, read_row_groups, rows_where, split_rows, table_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -153,7 +153,8 @@ def _entries_left(entries: NDArray[np.void], part: str, contest: _Contest) -> ND
         if not stand:
             continue
         whole, of = entries[positions[-1:]].copy(), int(entries["of"][positions].max())
-        whole["resend"] = all(row.status == _FAILED and row.error_kind in RESEND for row in stand.values())
+        sent_again = _sent_again(entries[positions], stand)
+        whole["resend"] = all(sent_again.values())
         if not of and stand.keys() == among:
             whole["choice"] = whole["of"] = 0
             made.append(whole)
@@ -161,10 +162,23 @@ def _entries_left(entries: NDArray[np.void], part: str, contest: _Contest) -> ND
         choices = sorted(stand)
         each = np.repeat(whole, len(choices))
         each["choice"], each["of"] = choices, of or max(len(among), max(among) + 1)
-        each["resend"] = [stand[choice].status == _FAILED and stand[choice].error_kind in RESEND for choice in choices]
+        each["resend"] = [sent_again[choice] for choice in choices]
         made.append(each)
     left = np.concatenate(made)
     return left[np.lexsort((left["repeat"], left["row_low"], left["row_high"]))].astype(ENTRY)
+
+
+def _sent_again(own: NDArray[np.void], stand: Mapping[int, _Row]) -> dict[int, bool]:
+    """Say of the rows of a case that stand whether a later session sends them again: only those that it would have.
+
+    `own` are the case's entries so far. A failure of a passing kind that they do not mark is poison, and stays so.
+    """
+    marked = set(own["choice"][own["resend"]].tolist())
+    spread = bool(own["of"].any())
+    return {
+        choice: row.status == _FAILED and row.error_kind in RESEND and (choice if spread else 0) in marked
+        for choice, row in stand.items()
+    }
 
 
 def _write_without(source: Path, target: Path, lost: AbstractSet[int], dropped: PartWriter) -> int:

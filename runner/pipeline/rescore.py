@@ -48,8 +48,8 @@ class Rescored:
 def rescore(run_dir: Path, overrides: Sequence[str] = (), by: str | None = None) -> Rescored:
     """Score every answer of a run with the scorers of its config, or of `overrides` (`scorers=…`), and switch to that.
 
-    The gates of a complete run are judged again, those of the config or of `overrides` (`gates.…`). Raises BusyError while a process holds the run; UsageError, ConfigError, DamagedError, StorageError: then the old
-    scores stand.
+    The gates of a complete run are judged again, those of the config or of `overrides` (`gates.…`). Raises BusyError
+    while a process holds the run; UsageError, ConfigError, DamagedError, StorageError: then the old scores stand.
     """
     folder, _ = open_existing(run_dir)
     for text in overrides:

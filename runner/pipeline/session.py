@@ -27,6 +27,7 @@ from runner.pipeline.families import Families
 from runner.pipeline.groupcommit import JournalWriter
 from runner.pipeline.learning import Learning
 from runner.pipeline.livecontrol import LiveControl
+from runner.pipeline.pace import note_pace
 from runner.pipeline.recording import Recorder
 from runner.pipeline.sealing import seal_segment
 from runner.pipeline.signals import let_go_when_cancelled, watch_signals
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+    from runner.limiter import PoolStatistics
     from runner.pipeline.learnt import Learnt
     from runner.pipeline.sessionplan import SessionPlan
     from runner.progress import Snapshot
@@ -151,6 +153,7 @@ class _Session:
                 group.start_soon(self.journal.serve)
                 group.start_soon(self.journal.rotate_when_old)
                 group.start_soon(self._show)
+                group.start_soon(note_pace, self._look, audience.on_event)
                 for shared in self.plan.server.shared:
                     group.start_soon(shared.serve)
                 group.start_soon(let_go_when_cancelled, self.control)
@@ -283,6 +286,9 @@ class _Session:
         while True:
             display.show(self.snapshot())
             await anyio.sleep(display.every_s)
+
+    def _look(self) -> tuple[Snapshot, PoolStatistics]:
+        return self.snapshot(), self.plan.server.limiter.statistics()
 
     def snapshot(self) -> Snapshot:
         """Return how things stand now."""

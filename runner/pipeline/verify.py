@@ -74,7 +74,7 @@ def verify(folder: RunFolder) -> Report:
     except DamagedError as error:
         report.findings.append(Finding("_commits", error.message))
         log = read_sound_commits(folder)
-    pending = {(f.folder, f.name) for f in log.commits[-1].files} if log.commits else set()
+    pending = {(f.folder, f.name) for f in log.last.files} if log.last else set()
     for file in log.files.values():
         _check_file(folder, log, file, report, is_pending=(file.folder, file.name) in pending)
     _check_keys(folder, log, report)
@@ -161,8 +161,8 @@ def _check_file(folder: RunFolder, log: CommitLog, file: CommittedFile, report: 
 
 def _source(folder: RunFolder, log: CommitLog, file: CommittedFile) -> Path:
     """Return where a committed file lies: a crash may have left the last commit's files waiting in `_tmp/`."""
-    if log.commits:
-        staged = staged_path(folder, log.commits[-1].number, file.folder, file.name)
+    if log.last:
+        staged = staged_path(folder, log.last.number, file.folder, file.name)
         if staged.exists():
             return staged
     return folder.root / file.folder / file.name
@@ -186,7 +186,7 @@ def _check_keys(folder: RunFolder, log: CommitLog, report: Report) -> None:
 
 def _check_strays(folder: RunFolder, log: CommitLog, report: Report) -> None:
     # A crash may have come before the last commit's files were taken away.
-    known = {*log.files, *(log.commits[-1].removed if log.commits else ())}
+    known = {*log.files, *(log.last.removed if log.last else ())}
     scores = [scores_table(path.name) for path in sorted(folder.table("scores").glob("*")) if path.is_dir()]
     for table in (*TABLES, SUPERSEDED, *scores):
         path = folder.table(table)

@@ -42,10 +42,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ScorerKind:
-    """A scorer's options, a dataclass whose fields are its config keys, and the function that makes it of them."""
+    """A scorer's options, a dataclass whose fields are its config keys, and the function that makes it of them.
+
+    The rest is known of its scores without making it: what a row without one counts as (null: nothing), how far they
+    reach from worst to best (null: without end), and whether a lower one is the better one.
+    """
 
     options: type[Any]
     make: Callable[[Any, Setting], Scorer]
+    worst: float | None = 0.0
+    span: float | None = 1.0
+    lower_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +65,16 @@ class NamedScorer:
 
 
 SCORERS: dict[str, ScorerKind] = {
-    "bleu": ScorerKind(bleu.Options, bleu.make),
-    "chrf": ScorerKind(chrf.Options, chrf.make),
-    "embedding_similarity": ScorerKind(embedding_similarity.Options, embedding_similarity.make),
+    "bleu": ScorerKind(bleu.Options, bleu.make, span=100.0),
+    "chrf": ScorerKind(chrf.Options, chrf.make, span=100.0),
+    "embedding_similarity": ScorerKind(embedding_similarity.Options, embedding_similarity.make, worst=None),
     "exact_match": ScorerKind(exact_match.Options, exact_match.make),
     "includes": ScorerKind(includes.Options, includes.make),
     "json_schema": ScorerKind(json_schema.Options, json_schema.make),
     "multiple_choice": ScorerKind(multiple_choice.Options, multiple_choice.make),
     "numeric": ScorerKind(numeric.Options, numeric.make),
-    "perplexity": ScorerKind(perplexity.Options, perplexity.make),
-    "python": ScorerKind(python.Options, python.make),
+    "perplexity": ScorerKind(perplexity.Options, perplexity.make, worst=None, span=None, lower_is_better=True),
+    "python": ScorerKind(python.Options, python.make, span=None),
     "regex": ScorerKind(regex.Options, regex.make),
     "rouge_l": ScorerKind(rouge_l.Options, rouge_l.make),
 }

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from runner.sinks.beside import PLACE, scores_beside
+from runner.sinks.bodies import JOINED, RAW_JOINED, raw_rows
 from runner.sinks.columns import JoinedTexts, Repeated
-from runner.sinks.parts import Arrays, PartWriter, file_crc32, read_row_groups, verify_part
+from runner.sinks.compressed import open_output
+from runner.sinks.exchanges import RAW_ROW, Bodies, exchanges
+from runner.sinks.names import no_such_column
+from runner.sinks.parts import Arrays, PartWriter, file_crc32, naming_damage, read_row_groups, row_groups, verify_part
+from runner.sinks.plain import column_names, scored_rows
 from runner.sinks.rewrite import partition, replace_values, split_rows
 from runner.sinks.schema import (
     SCHEMA_VERSION,
@@ -15,39 +21,61 @@ from runner.sinks.schema import (
     table_schema,
 )
 from runner.sinks.select import rows_at, rows_where
+from runner.sinks.snapshot import MOST_OPEN, SCORES, PartFile, Snapshot, take_snapshot
 from runner.sinks.values import (
     column_hashes,
     column_numbers,
     column_statuses,
+    column_times,
     column_values,
     read_columns,
     read_whole_keys,
 )
 
 __all__ = [
+    "JOINED",
+    "MOST_OPEN",
+    "PLACE",
+    "RAW_JOINED",
+    "RAW_ROW",
     "SCHEMA_VERSION",
+    "SCORES",
     "Arrays",
+    "Bodies",
     "JoinedTexts",
+    "PartFile",
     "PartWriter",
     "Repeated",
+    "Snapshot",
     "arrow_type",
     "attempts_schema",
     "column_hashes",
+    "column_names",
     "column_numbers",
     "column_statuses",
+    "column_times",
     "column_values",
+    "exchanges",
     "file_crc32",
+    "naming_damage",
+    "no_such_column",
+    "open_output",
     "partition",
+    "raw_rows",
     "raw_schema",
     "read_columns",
     "read_row_groups",
     "read_whole_keys",
     "replace_values",
     "responses_schema",
+    "row_groups",
     "rows_at",
     "rows_where",
+    "scored_rows",
+    "scores_beside",
     "scores_schema",
     "split_rows",
     "table_schema",
+    "take_snapshot",
     "verify_part",
 ]

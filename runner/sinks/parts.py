@@ -8,6 +8,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from _typeshed import ReadableBuffer
+    from numpy.typing import NDArray
 
 # zstd at its fastest: a run is bought once and read many times, yet sealing runs beside the requests.
 _COMPRESSION_LEVEL = 1
@@ -185,10 +187,41 @@ def file_crc32(path: Path) -> tuple[int, int]:
 
 def read_row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Yield a part row group by row group, page checksums verified. Raises DamagedError."""
+    with naming_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield from row_groups(file, columns)
+
+
+def row_groups(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield an open part row group by row group."""
+    for number in range(file.num_row_groups):
+        yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
+
+
+def read_row_groups_with(
+    path: Path, places: NDArray[np.int64], columns: Sequence[str]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the row groups that hold rows at some places of the part, each with the place of its first row.
+
+    `places` are in order. Raises DamagedError.
+    """
+    with naming_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        first = 0
+        for number in range(file.num_row_groups):
+            rows = file.metadata.row_group(number).num_rows
+            if np.searchsorted(places, first) < np.searchsorted(places, first + rows):
+                table = file.read_row_group(number, columns=list(columns), use_threads=False)
+                before = 0
+                for batch in table.combine_chunks().to_batches():
+                    yield first + before, batch
+                    before += batch.num_rows
+            first += rows
+
+
+@contextlib.contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Turn what reading a part raises into DamagedError."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for number in range(file.num_row_groups):
-                yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
+        yield
     # A damaged footer can also name a column in no UTF-8, or a size that no memory holds.
     except (OSError, ValueError, OverflowError, MemoryError, pa.ArrowException) as error:
         raise DamagedError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runner.sinks.parts import read_row_groups
+from runner.sinks.parts import read_row_groups, read_row_groups_with
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -27,12 +28,12 @@ def rows_where(path: Path, column: str, values: Collection[str], columns: Sequen
 
 
 def rows_at(path: Path, places: Sequence[int], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield some columns of the rows at some places of a part, in the order of the part. Raises DamagedError."""
-    wanted = sorted(places)
-    before = 0
-    for batch in read_row_groups(path, columns):
-        own = [place - before for place in wanted if before <= place < before + batch.num_rows]
-        before += batch.num_rows
-        if own:
-            rows = batch.take(pa.array(own, type=pa.int64()))
-            yield from zip(*(rows.column(name).to_pylist() for name in columns), strict=True)
+    """Yield some columns of the rows at some places of a part, in the order of the part. Raises DamagedError.
+
+    Row groups without such a row are not read.
+    """
+    wanted = np.array(sorted(places), dtype=np.int64)
+    for first, group in read_row_groups_with(path, wanted, columns):
+        own = wanted[(wanted >= first) & (wanted < first + group.num_rows)] - first
+        rows = group.take(pa.array(own, type=pa.int64()))
+        yield from zip(*(rows.column(name).to_pylist() for name in columns), strict=True)

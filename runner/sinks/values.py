@@ -60,6 +60,13 @@ def column_numbers(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
     return numbers
 
 
+def column_times(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
+    """Return a column of times as seconds since 1970 UTC, null as NaN."""
+    microseconds = batch.column(name).cast(pa.int64()).cast(pa.float64())
+    seconds: NDArray[np.float64] = microseconds.to_numpy(zero_copy_only=False) / 1e6
+    return seconds
+
+
 def column_statuses(batch: pa.RecordBatch) -> NDArray[np.int8]:
     """Return the places of the column `status` in STATUSES; no text becomes an object."""
     places = pc.index_in(batch.column("status"), value_set=_STATUSES)

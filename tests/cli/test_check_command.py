@@ -213,3 +213,21 @@ def test_only_a_plain_no_to_what_is_needed_counts(
     facts: dict[str, Any], endpoint: str, parameters: dict[str, Any], missing: list[str]
 ) -> None:
     assert find_missing(facts, endpoint, parameters) == missing
+
+
+def test_places_that_are_told_are_looked_at_and_nothing_is_sent(
+    config: dict[str, Any], tmp_path: Path, here: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOD_HOOK", "http://127.0.0.1:1/secret-path")
+    monkeypatch.setenv("BAD_HOOK", "secret-path")
+    config["notify"] = [{"webhook_env": name} for name in ("GOOD_HOOK", "BAD_HOOK", "NO_HOOK")]
+    found = here("check", write_config(tmp_path / "my.yaml", config), "--json")
+    assert found.json["notify"] == [
+        {"label": "webhook GOOD_HOOK", "problem": ""},
+        {
+            "label": "webhook BAD_HOOK",
+            "problem": "the value of BAD_HOOK is no URL that begins with https:// or http://",
+        },
+        {"label": "webhook NO_HOOK", "problem": "the environment variable NO_HOOK is not set"},
+    ]
+    assert "secret-path" not in found.out

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
             "request.on_truncated",
             "asking again after a truncated answer with requests of several samples",
         ),
-        ({"notify": ["a"]}, "notify", "notifications"),
-        ({"matrix": {}}, "matrix", "a matrix of models and datasets"),
     ],
 )
 def test_what_does_not_exist_yet_is_named(
@@ -70,6 +68,7 @@ def test_what_does_not_exist_yet_is_named(
         {"scorers": [{"name": "exact_match", "ignore_case": True}]},
         {"dataset": {"path": "-", "on_bad_row": "skip", "limit": 3, "shuffle_seed": 4, "types": {"a": "string"}}},
         {"output.keep_raw": False},
+        {"notify": [{"webhook_env": "HOOK", "on": "always"}]},
     ],
 )
 def test_what_exists_is_not_named(
@@ -79,8 +78,9 @@ def test_what_exists_is_not_named(
 
 
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    config = config_from_dict(values({"matrix": {}, "notify": [1]}), tmp_path)
-    assert [problem.where for problem in unavailable(config)] == ["notify", "matrix"]
+    changes = {"request.endpoint": "embeddings", "request.input": "a", "request.batch_size": 4, "request.stream": True}
+    found = [problem.where for problem in unavailable(config_from_dict(values(changes), tmp_path))]
+    assert found == ["request.stream", "request.stream"]
 
 
 def test_what_cannot_be_streamed_is_named(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

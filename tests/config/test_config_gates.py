@@ -30,13 +30,17 @@ gates:
         ),
         (
             "  scores:\n    includes: {min: 0.4}\n",
-            'run.yaml:7:5: gates.scores.includes: there is no score "includes" '
-            "(there are exact_match, said, perplexity)",
+            (
+                'run.yaml:7:5: gates.scores.includes: there is no score "includes" '
+                "(there are exact_match, said, perplexity)"
+            ),
         ),
         (
             "  scores: {said: {max_drop: 0.1}}\n",
-            "run.yaml:6:19: gates.scores.said.max_drop: there is nothing to compare with "
-            "(gates.baseline: last_good, or the folder of a run)",
+            (
+                "run.yaml:6:19: gates.scores.said.max_drop: there is nothing to compare with "
+                "(gates.baseline: last_good, or the folder of a run)"
+            ),
         ),
         (
             "  baseline: last_good\n  scores: {said: {}}\n",
@@ -44,8 +48,10 @@ gates:
         ),
         (
             "  scores: {perplexity: {min: 3}}\n",
-            "run.yaml:6:25: gates.scores.perplexity.min: perplexity is better the lower it is "
-            "(max_drop says how much worse than the baseline it may get)",
+            (
+                "run.yaml:6:25: gates.scores.perplexity.min: perplexity is better the lower it is "
+                "(max_drop says how much worse than the baseline it may get)"
+            ),
         ),
     ],
 )

@@ -65,9 +65,9 @@ retry: {max_attempts: 2, max_timeouts: 0, first_wait_s: 0.1, max_wait_s: 6, dead
 budget: {max_cost_usd: 2.5, max_tokens: 1000, max_wall_s: 60}
 scorers: [{name: exact_match, as: em}, {name: includes}]
 gates: {max_failed_fraction: 0.1, baseline: ../last/run, scores: {em: {min: 0.4, max_drop: 0.02}}}
-notify: [{url: "http://x"}]
+notify: [{webhook_env: HOOK}, {apprise_env: CHAT, on: always}]
 nightly: {time_zone: Europe/Zurich, deadline: 06:00, keep: 3}
-matrix: {models: [a, {base_url: b}], datasets: [c]}
+matrix: null
 output: {dir: out, keep_raw: false}
 """
 

@@ -18,7 +18,8 @@ def test_it_is_json_schema_of_a_strict_mapping() -> None:
     assert orjson.loads(orjson.dumps(schema)) == schema
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "evalrunner config"
-    assert schema["required"] == ["name", "dataset", "model"]
+    assert schema["required"] == ["name"]
+    assert schema["else"] == {"required": ["dataset", "model"], "properties": {"dataset": {"required": ["path"]}}}
     assert all(section["additionalProperties"] is False for section in sections(schema))
 
 

@@ -371,3 +371,30 @@ def test_of_choices_that_came_one_by_one_only_those_in_question_are_sent_again(t
         assert verify(RunFolder(run_dir)).findings == []
         runner.run(config, run_dir=run_dir)
     assert len(asked) == 4
+
+
+def test_a_row_that_fails_again_as_poison_stays_so_where_the_choice_beside_it_has_its_answer_already(
+    tmp_path: Path,
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def answer(call: Call) -> Reply:
+        seen[call.question] += 1
+        if seen[call.question] == 1:
+            return choices("stop", None, text="old")
+        return Reply(BROKEN, b"{}") if "What is 3 " in call.question else choices("stop", "stop", text="new")
+
+    with answering(answer) as base_url:
+        config = chat_config(base_url, write_rows(tmp_path / "data.jsonl", questions(20)), n=2)
+        config |= {"limits": {"max_in_flight": 1}, "retry": {"max_attempts": 8, "first_wait_s": 0.0001}}
+        run_dir = tmp_path / "run"
+        assert runner.run(config, run_dir=run_dir).by_status == {"ok": 20, "failed": 20}
+        summary, _ = only(config, run_dir, "failed")
+        assert summary.by_status == {"ok": 39, "failed": 1}
+        (failed,) = (row for row in table(run_dir) if row["status"] == "failed")
+        assert "3 times the same, while other rows were answered" in failed["error_message"]
+        sent = seen.total()
+        again = runner.run(config, run_dir=run_dir)
+        assert (seen.total(), again.by_status) == (sent, summary.by_status)
+        only(config, run_dir, "failed")
+        assert seen.total() > sent, "it is sent where it is asked for"

@@ -1,0 +1,17 @@
+"""Owns a night: the configs of a suite run one by one, judged, told and kept, however the night goes."""
+
+from __future__ import annotations
+
+from runner.nightly.night import NightOptions, Ways, run_night
+from runner.nightly.record import ConfigRecord, NightRecord
+from runner.nightly.suite import Suite, load_suite
+
+__all__ = [
+    "ConfigRecord",
+    "NightOptions",
+    "NightRecord",
+    "Suite",
+    "Ways",
+    "load_suite",
+    "run_night",
+]

@@ -1,0 +1,86 @@
+"""Owns what becomes of a night by its exit codes: states, events, the verdict's words. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from runner.errors import gravest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from runner.nightly.record import ConfigRecord
+
+Event = Literal["regression", "failure", "recovery", "success"]
+
+WAITING, RUNNING = "waiting", "running"
+GOOD, REGRESSION, FAILURE = "good", "regression", "failure"
+
+# Complete, whatever the gates say: another session would have nothing to send.
+_FINISHED: Final = frozenset({0, 3, 4})
+_SCORE_GATE: Final = 4
+INCOMPLETE: Final = 6
+_GRAVEST_FIRST: Final[tuple[Event, ...]] = ("failure", "regression", "recovery", "success")
+_WORDS: Final = {
+    0: "good",
+    1: "internal error, or its process was killed",
+    2: "config or dataset error",
+    3: "too many failed rows",
+    4: "a score gate failed",
+    5: "stopped: key, quota, model or budget",
+    6: "incomplete",
+    73: "an output file cannot be created",
+    74: "the disk failed or is full",
+    75: "another process holds the run",
+    130: "interrupted",
+    143: "terminated",
+}
+
+
+def is_finished(exit_code: int | None) -> bool:
+    """Say whether a run with this exit code is complete; null is a run that has not ended."""
+    return exit_code in _FINISHED
+
+
+def state_of(exit_code: int) -> str:
+    """Return what a config's exit code means for the night."""
+    if exit_code == 0:
+        return GOOD
+    return REGRESSION if exit_code == _SCORE_GATE else FAILURE
+
+
+def event_of(state: str, before: str | None) -> Event:
+    """Return what there is to tell of a config, given its state when it was last told of (null: never)."""
+    if state == REGRESSION:
+        return "regression"
+    if state != GOOD:
+        return "failure"
+    return "recovery" if before in (REGRESSION, FAILURE) else "success"
+
+
+def gravest_event(events: Iterable[Event]) -> Event | None:
+    """Return the one event that stands for several; null for none."""
+    return min(events, key=_GRAVEST_FIRST.index, default=None)
+
+
+def words(exit_code: int) -> str:
+    """Return what an exit code says, in a few words."""
+    return _WORDS.get(exit_code, f"exit {exit_code}")
+
+
+def exit_code_of(configs: Iterable[ConfigRecord], troubles: Iterable[int]) -> int:
+    """Return the night's exit code: the gravest of its configs and of its own troubles."""
+    codes = [INCOMPLETE if one.exit_code is None else one.exit_code for one in configs]
+    return gravest([*codes, *troubles])
+
+
+def verdict_of(configs: Sequence[ConfigRecord]) -> str:
+    """Return the night's verdict in one sentence."""
+    bad = [one for one in configs if one.state != GOOD]
+    if not bad:
+        recovered = [one.name for one in configs if one.event == "recovery"]
+        again = f"; good again: {', '.join(recovered)}" if recovered else ""
+        return f"all {len(configs)} good{again}" if len(configs) > 1 else f"good{' again' if recovered else ''}"
+    told = "; ".join(f"{one.name}: {one.verdict}" for one in bad[:3])
+    more = f"; {len(bad) - 3} more" if len(bad) > 3 else ""  # noqa: PLR2004 - a sentence names three
+    return f"{told}{more}" if len(configs) == 1 else f"{len(bad)} of {len(configs)} bad: {told}{more}"

@@ -1,0 +1,76 @@
+"""Owns who is told what of a night: for each place one message, about the configs that name it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from runner.nightly.outcome import gravest_event, verdict_of
+from runner.nightly.page import gate_text
+from runner.notify import ConfigResult, Gate, Message, Score, deliver, targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.nightly.record import ConfigRecord, NightRecord
+    from runner.nightly.suite import Suite
+    from runner.notify import Target
+
+
+def tell(suite: Suite, record: NightRecord) -> list[dict[str, Any]]:
+    """Tell every place of the gravest thing it wants to know; return what became of it. Raises nothing.
+
+    A place that several configs name hears of these alone, once; what was told already is no reason to tell again.
+    """
+    entries = {member.config.name: member.config.notify for member in suite.members}
+    told = []
+    for target in targets_of([entry for own in entries.values() for entry in own]):
+        wanting = [one for one in record.configs if _names(target, entries[one.name])]
+        message = message_for(suite, record, wanting, target)
+        if message is not None:
+            told += [{"event": message.event, **asdict(one)} for one in deliver([target], message)]
+    for one in record.configs:
+        one.told = True
+    return told
+
+
+def message_for(suite: Suite, record: NightRecord, configs: Sequence[ConfigRecord], target: Target) -> Message | None:
+    """Return what a place is told about configs; null where nothing happened that it wants to know."""
+    event = gravest_event(
+        one.event for one in configs if one.event is not None and not one.told and target.wants(one.event)
+    )
+    if event is None:
+        return None
+    return Message(
+        event=event,
+        suite=suite.name,
+        night=record.date,
+        verdict=verdict_of(configs),
+        configs=tuple(_result(one) for one in configs),
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+        paths=(("page", str(suite.folder.page)), ("record", str(suite.folder.record(record.run_id)))),
+    )
+
+
+def _names(target: Target, entries: Sequence[Any]) -> bool:
+    return any((one.kind, one.variable) == (target.kind, target.variable) for one in targets_of(entries))
+
+
+def _result(one: ConfigRecord) -> ConfigResult:
+    paths = (("run", one.run_dir), ("report", one.report), ("log", one.log))
+    return ConfigResult(
+        name=one.name,
+        status=one.status or one.state,
+        exit_code=one.exit_code if one.exit_code is not None else 6,
+        verdict=one.verdict,
+        message=one.message,
+        scores=tuple(_score(name, score) for name, score in one.scores.items()),
+        gates=tuple(Gate(str(gate.get("name")), gate.get("passed"), gate_text(gate)) for gate in one.gates),
+        paths=tuple((what, path) for what, path in paths if path is not None),
+    )
+
+
+def _score(name: str, score: dict[str, Any]) -> Score:
+    interval = score.get("interval")
+    return Score(name, score.get("mean"), (interval[0], interval[1]) if interval else None)
