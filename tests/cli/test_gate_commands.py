@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -17,6 +16,7 @@ from tests.support.runs import questions, write_config, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.support.commands import Finished
     from tests.support.odd_server import Call, Reply
@@ -170,19 +170,19 @@ def test_every_config_of_a_matrix_is_a_suite(carried_out: Any, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("path", "more", "code", "named"),
+    ("arguments", "code", "named"),
     [
-        ("folder", (), 73, "is a folder"),
-        ("file/results.xml", (), 73, "file"),
-        ("results.xml", ("--dry-run",), 2, "exclude each other"),
+        (("folder",), 73, "is a folder"),
+        (("file/results.xml",), 73, "file"),
+        (("results.xml", "--dry-run"), 2, "exclude each other"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused_before_anything_is_sent(
-    path: str, more: tuple[str, ...], code: int, named: str, carried_out: Any, tmp_path: Path
+    arguments: tuple[str, ...], code: int, named: str, carried_out: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
-    finished = carried_out(0, "--junit", path, *more)
+    finished = carried_out(0, "--junit", *arguments)
     assert finished.code == code
     assert named in one_message(finished)
     assert not (tmp_path / "outputs").exists()
