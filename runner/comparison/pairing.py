@@ -160,7 +160,11 @@ def _matched(base: NDArray[np.int64], run: NDArray[np.int64]) -> tuple[NDArray[n
     """Return where in both stands what is in both, in the order of the second; in the first nothing stands twice."""
     if not len(base):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    order = np.argsort(base)
-    found = order[np.minimum(np.searchsorted(base, run, sorter=order), len(base) - 1)]
-    there = np.flatnonzero(base[found] == run)
-    return found[there], there
+    base_order, run_order = np.argsort(base), np.argsort(run)
+    # Looked up in order: at random most of the time goes to waiting for memory.
+    base_sorted, run_sorted = base[base_order], run[run_order]
+    found = np.minimum(np.searchsorted(base_sorted, run_sorted), len(base) - 1)
+    there = base_sorted[found] == run_sorted
+    base_places, run_places = base_order[found[there]], run_order[there]
+    order = np.argsort(run_places)
+    return base_places[order], run_places[order]

@@ -30,6 +30,10 @@ class Scored:
     kind: ScorerKind
     first_choices: bool
 
+    def own_rows(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return the rows of a run that it stands on."""
+        return rows.first_choices if self.first_choices else np.ones(len(rows.statuses), dtype=np.bool_)
+
 
 @dataclass(frozen=True, slots=True)
 class ScorePairs:
@@ -42,29 +46,27 @@ class ScorePairs:
 
 @dataclass(frozen=True, slots=True)
 class _OneRun:
-    """One score in one run, a place for each pair: its mean over answered rows and over all, NaN where there is none.
+    """One score in one run, a place for each pair: its mean over the pair's answered rows, NaN where none has it.
 
-    `stands`: it is a score of this pair at all; `answered`, `scored`: one of the rows has an answer, or a score.
+    `answered`, `scored`: one of the rows has an answer, or a score. `mean_all` is over all pairs that it stands on.
     """
 
-    stands: NDArray[np.bool_]
     answered: NDArray[np.bool_]
     scored: NDArray[np.bool_]
     means: NDArray[np.float64]
-    means_all: NDArray[np.float64] | None
+    mean_all: float | None
 
 
 def compare_score(score: Scored, pairs: Pairs, base_rows: Rows, run_rows: Rows) -> tuple[ScoreComparison, ScorePairs]:
     """Compare one score of two runs; returns the values of its pairs, too. Raises DamagedError."""
     kind = score.kind
-    base, run = _one_run(score, pairs.base, base_rows), _one_run(score, pairs.run, run_rows)
-    stands = base.stands & run.stands
+    stands = pairs.base.any(score.own_rows(base_rows)) & pairs.run.any(score.own_rows(run_rows))
+    base, run = _one_run(score, pairs.base, base_rows, stands), _one_run(score, pairs.run, run_rows, stands)
     which = np.flatnonzero(stands & ~np.isnan(base.means) & ~np.isnan(run.means) & (base.scored | run.scored))
     chosen = ScorePairs(base.means[which], run.means[which], which)
     samples, tolerance = pairs.samples[which], _tolerance(chosen, kind)
     estimate = paired_difference(chosen.base, chosen.run, samples, kind.span) if len(which) else None
     better = int(np.count_nonzero(chosen.run < chosen.base if kind.lower_is_better else chosen.run > chosen.base))
-    base_all, run_all = (_mean_of_all(one, stands) for one in (base, run))
     found = estimate.interval if estimate else None
     return ScoreComparison(
         scorer=score.scorer,
@@ -83,9 +85,9 @@ def compare_score(score: Scored, pairs: Pairs, base_rows: Rows, run_rows: Rows) 
         gained=better,
         lost=int(np.count_nonzero(chosen.run != chosen.base)) - better,
         all=int(stands.sum()),
-        base_mean_all=base_all,
-        run_mean_all=run_all,
-        difference_all=None if base_all is None or run_all is None else run_all - base_all,
+        base_mean_all=base.mean_all,
+        run_mean_all=run.mean_all,
+        difference_all=None if base.mean_all is None or run.mean_all is None else run.mean_all - base.mean_all,
         unpaired={
             "base": int(np.count_nonzero(stands & ~base.answered & run.answered)),
             "run": int(np.count_nonzero(stands & base.answered & ~run.answered)),
@@ -94,20 +96,17 @@ def compare_score(score: Scored, pairs: Pairs, base_rows: Rows, run_rows: Rows) 
     ), chosen
 
 
-def _one_run(score: Scored, side: Side, rows: Rows) -> _OneRun:
-    values, answered, worst = rows.scored(score.name), rows.answered, score.kind.worst
-    own = rows.first_choices if score.first_choices else np.ones(len(values), dtype=np.bool_)
+def _one_run(score: Scored, side: Side, rows: Rows, stands: NDArray[np.bool_]) -> _OneRun:
+    values, worst = rows.scored(score.name), score.kind.worst
+    own = score.own_rows(rows)
     scored = side.any(own & ~np.isnan(values))
-    means_all = None
+    mean_all = None
     if worst is not None:
         values[own & np.isnan(values)] = worst
-        means_all = side.means(values)
-    values[~(own & answered)] = np.nan
-    return _OneRun(side.any(own), side.any(own & answered), scored, side.means(values), means_all)
-
-
-def _mean_of_all(one: _OneRun, stands: NDArray[np.bool_]) -> float | None:
-    return None if one.means_all is None or not stands.any() else float(one.means_all[stands].mean())
+        mean_all = float(side.means(values)[stands].mean()) if stands.any() else None
+    own &= rows.answered
+    values[~own] = np.nan
+    return _OneRun(side.any(own), scored, side.means(values), mean_all)
 
 
 def _tolerance(chosen: ScorePairs, kind: ScorerKind) -> float:

@@ -45,12 +45,13 @@ def paired_difference(
 
     Values of 0 and 1 with one pair a sample are two proportions. `span` is the range of the values, null: as found.
     """
-    differences = clustered(samples, second - first, int(samples.max()) + 1)
-    if len(differences.rows) == len(first) and _binary(first) and _binary(second):
-        return binary_difference(len(first), *(int(np.count_nonzero(differences.sums == one)) for one in (1, -1)))
+    if _binary(first) and _binary(second) and int(np.bincount(samples).max()) == 1:
+        return binary_difference(
+            len(first), int(np.count_nonzero(second > first)), int(np.count_nonzero(second < first))
+        )
     if span is None:
         span = float(max(first.max(), second.max()) - min(first.min(), second.min()))
-    return mean_difference(differences, span)
+    return mean_difference(clustered(samples, second - first, int(samples.max()) + 1), span)
 
 
 def binary_difference(pairs: int, gained: int, lost: int) -> Estimate:
