@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 # So many answers of a few hundred characters stay in the processor's cache between being read and being scored.
 _BATCH_ROWS = 2_048
 _VECTOR = pa.list_(pa.float32())
-_STATUSES = pa.array(STATUSES)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -69,9 +69,15 @@ def column_times(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
 
 def column_statuses(batch: pa.RecordBatch) -> NDArray[np.int8]:
     """Return the places of the column `status` in STATUSES; no text becomes an object."""
-    places = pc.index_in(batch.column("status"), value_set=_STATUSES)
+    places = pc.index_in(batch.column("status"), value_set=_statuses())
     numbers: NDArray[np.int8] = places.to_numpy(zero_copy_only=False).astype(np.int8)
     return numbers
+
+
+@cache
+def _statuses() -> pa.Array:
+    """Return STATUSES as Arrow has them; not as this is imported, since making an array of a list imports pandas."""
+    return pa.array(STATUSES)
 
 
 def column_orders(batch: pa.RecordBatch) -> NDArray[np.int64]:
