@@ -109,15 +109,16 @@ def test_likelihoods_are_compared_by_sample_where_a_score_stands_on_choice_0(tmp
     scorers = [{"name": "multiple_choice"}, {"name": "perplexity"}]
     dataset = write_rows(tmp_path / "rows.jsonl", rows)
     folders = []
-    for texts_of in ("{{ texts }}", "{{ turned }}"):
+    for texts_of, repeats in (("{{ texts }}", 1), ("{{ turned }}", 1), ("{{ turned }}", 2)):
         with serving(SimulatorOptions(language_model=LanguageModel())) as simulator:
             config = config_of(dataset, scorers=scorers, model={"base_url": simulator.base_url})
             config["request"] = {"endpoint": "loglikelihood", "context": "{{ context }}", "continuations": texts_of}
+            config["request"]["repeats"] = repeats
             config["dataset"]["keep"] = ["context"]
             folders.append(tmp_path / f"run-{len(folders)}")
             assert runner.run(config, run_dir=folders[-1]).exit_code == 0
-    found = compare(*folders)
-    before, after = (chosen_rightly(folder) for folder in folders)
+    found = compare(*folders[:2])
+    before, after = (chosen_rightly(folder) for folder in folders[:2])
     score = found.scores["multiple_choice"]
     assert (found.pairs, score.pairs, score.samples, score.all) == (3 * SAMPLES, SAMPLES, SAMPLES, SAMPLES)
     assert score.gained == sum(after[one] > before[one] for one in before)
@@ -127,6 +128,11 @@ def test_likelihoods_are_compared_by_sample_where_a_score_stands_on_choice_0(tmp
     assert score.base_mean_all == score.base_mean == pytest.approx(np.mean(list(before.values())))
     assert {one.choice for one in found.flips if one.score == "multiple_choice"} == {0}
     assert (found.scores["perplexity"].pairs, found.scores["perplexity"].samples) == (3 * SAMPLES, SAMPLES)
+    by_means = compare(folders[0], folders[2])
+    again = by_means.scores["multiple_choice"]
+    assert (by_means.by_sample_means, again.pairs, again.all) == (True, SAMPLES, SAMPLES)
+    assert (again.gained, again.lost, again.difference) == (score.gained, score.lost, score.difference)
+    assert (again.base_mean_all, again.run_mean_all) == (score.base_mean_all, score.run_mean_all)
 
 
 def chosen_rightly(run_dir: Path) -> dict[str, bool]:
