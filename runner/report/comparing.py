@@ -78,7 +78,6 @@ def _found(one: Comparison) -> dict[str, Any]:
             "run_id": name_of(one.base.run_id),
             "name": name_of(one.base.name),
             "model": name_of(one.base.model or "unknown model"),
-            "folder": cut(one.base.run_dir, _MOST_NOTE)[0],
             "rows": one.base.rows,
         },
         "pairs": one.pairs,
@@ -140,7 +139,11 @@ def _forms(unit: str) -> tuple[Callable[[float | None], str], Callable[[float | 
 
 
 def _interval(interval: tuple[float, float] | None, form: Callable[[float | None], str]) -> str:
-    return wording.NOTHING if interval is None else " to ".join(wording.change(end, form) for end in interval)
+    if interval is None:
+        return wording.NOTHING
+    low, high = (wording.change(end, form) for end in interval)
+    unit = high.rpartition(" ")[2]
+    return f"{low.removesuffix(f' {unit}')} to {high}"
 
 
 def _flips(one: Comparison) -> Iterator[dict[str, Any]]:
