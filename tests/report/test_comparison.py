@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from tests.support.runs import questions, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from playwright.sync_api import Browser
 
@@ -142,12 +142,13 @@ def test_without_an_option_it_is_the_base_of_the_gates(
         seen.assert_quiet()
 
 
-@pytest.mark.parametrize("harm", ["gone", "no run", "damaged", "another"])
+@pytest.mark.parametrize("harm", ["gone", "no run", "damaged", "another", "no path"])
 def test_a_base_of_the_gates_that_cannot_be_read_is_said(
     harm: str, runs: tuple[Path, Path], tmp_path: Path, chromium: Browser
 ) -> None:
     base, run = (shutil.copytree(one, tmp_path / name) for one, name in zip(runs, ("base", "run"), strict=True))
-    name_in_gates(run, base, "another-run" if harm == "another" else None)
+    named = Path("base\0<b>") if harm == "no path" else base
+    name_in_gates(run, named, {"another": "another-run", "no path": "any"}.get(harm))
     if harm == "gone":
         shutil.rmtree(base)
     elif harm == "no run":

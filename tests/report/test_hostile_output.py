@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 NAMES = [text for text in HOSTILE if 0 < len(text) < 300]
 OWN_ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "section", "article", "footer", "nav", "dialog",
-    "form", "div", "span", "p", "h1", "h2", "h3", "h4", "h5", "a", "b", "q", "br", "small", "code", "pre", "ul", "ol", "li", "dl",
-    "dt", "dd", "time", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "figure", "figcaption", "details",
-    "summary",
+    "form", "div", "span", "p", "h1", "h2", "h3", "h4", "h5", "a", "b", "q", "br", "small", "code", "pre", "ul", "ol",
+    "li", "dl", "dt", "dd", "time", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "figure", "figcaption",
+    "details", "summary",
     "button", "input", "select", "option", "noscript", "script",
     "svg", "g", "path", "rect", "text", "use", "defs", "clippath",
 }  # fmt: skip
