@@ -203,7 +203,7 @@ def test_runs_without_a_score_in_common_still_have_other_differences(
         text = seen.page.locator("#comparison").text_content() or ""
         assert "No score is in both runs." in text
         assert "exact_match is not compared: " in text
-        assert "What else differs" in text
+        assert "what else differs" in text
         seen.assert_quiet()
 
 
