@@ -211,7 +211,7 @@ def read_row_groups_with(
 def row_groups_with(
     file: pq.ParquetFile, places: NDArray[np.int64], columns: Sequence[str]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the row groups of an open part that hold rows at some places, each with the place of its first row."""
+    """Yield the row groups of an open part that hold rows at some places, in order, each with its first row's place."""
     first = 0
     for number in range(file.num_row_groups):
         rows = file.metadata.row_group(number).num_rows
