@@ -1,4 +1,4 @@
-"""Owns the pictures of a report for the README: a real run of the quickstart's config, reported, light and dark.
+"""Owns the pictures of a report: a real run of the quickstart's config, light and dark, and one compared with it.
 
     make screenshots
 
@@ -11,35 +11,52 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
 import runner
 from runner.report import write_report
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 SCORERS = "scorers=[{name: includes, ignore_case: true}, {name: perplexity}]"
+# What the other run asks in place of the quickstart's "Answer in one short sentence.".
+SHORTER = 'request.messages=[{role: user, content: "{{ question }} Name the city only."}]'
 SIZE = {"width": 1200, "height": 1000}
+COMPARED = {"width": 1200, "height": 1500}
 
 
 def main() -> None:
-    """Make the run, the report and both pictures."""
+    """Make the runs, the reports and the pictures."""
     program = shutil.which("chromium")
     if program is None:
         sys.exit("chromium is needed and was not found: apt-get install chromium")
     with tempfile.TemporaryDirectory() as scratch:
-        runner.run(ROOT / "configs" / "quickstart.yaml", overrides=[SCORERS], run_dir=Path(scratch) / "run")
-        page = Path(scratch) / "report.html"
-        write_report(Path(scratch) / "run", page)
+        base, other = Path(scratch) / "first-prompt", Path(scratch) / "shorter-prompt"
+        config = ROOT / "configs" / "quickstart.yaml"
+        runner.run(config, overrides=[SCORERS], run_dir=base)
+        runner.run(config, overrides=[SCORERS, SHORTER], run_dir=other)
+        write_report(base, base / "report.html")
+        write_report(other, other / "report.html", base)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-            for theme in ("light", "dark"):
-                view = browser.new_page(viewport=SIZE, color_scheme=theme)
-                view.goto(page.as_uri())
-                view.wait_for_selector("html[data-ready=yes]", state="attached")
-                view.screenshot(path=IMAGES / f"report-{theme}.png")
+            take(browser, base / "report.html", IMAGES / "report-light.png", viewport=SIZE, color_scheme="light")
+            take(browser, base / "report.html", IMAGES / "report-dark.png", viewport=SIZE, color_scheme="dark")
+            take(browser, other / "report.html", IMAGES / "report-compare.png", viewport=COMPARED, color_scheme="light")
             browser.close()
+
+
+def take(browser: Browser, page: Path, picture: Path, **options: object) -> None:
+    """Take a picture of a page's first screen."""
+    view = browser.new_page(**options)
+    view.goto(page.as_uri())
+    view.wait_for_selector("html[data-ready=yes]", state="attached")
+    view.screenshot(path=picture)
+    view.close()
 
 
 if __name__ == "__main__":

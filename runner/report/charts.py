@@ -12,6 +12,7 @@ from runner.report.svg import COLOURS, draw, mark
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runner.report.comparing import Forest
     from runner.report.pace import Pace
     from runner.report.scores import GroupedScore, ScoreFacts
     from runner.report.tally import OverTime, Times
@@ -20,6 +21,7 @@ _WIDTH: Final = 560
 _BARS: Final = 120
 _LATENCY_BARS: Final = 60
 _MOST_LABEL: Final = 22
+_OF_VERDICT: Final = {"better": "good", "worse": "bad", "no difference": "main", "inconclusive": "warn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,27 @@ def groups_chart(name: str, facts: ScoreFacts, grouped: GroupedScore) -> str:
 
     title = f"{facts.name} by {grouped.column}: mean and 95 % interval of {len(figures)} groups"
     return draw(name, (_WIDTH, _height(len(figures))), paint, title, labels)
+
+
+def forest_chart(name: str, forest: Forest) -> str:
+    """Draw differences with their intervals, one score a line, around 0 and what does not matter beside it."""
+    labels = [_short(score) for score, _ in forest.scores]
+
+    def paint(figure: Any) -> None:
+        axes = _axes(figure, _height(len(labels)), _Margins(left=150, right=16, top=8, bottom=30))
+        axes.axvspan(-forest.tolerance, forest.tolerance, color=COLOURS["grid"], linewidth=0)
+        axes.axvline(0, color=COLOURS["faint"], linewidth=1)
+        for place, (_, one) in enumerate(forest.scores):
+            colour = COLOURS[_OF_VERDICT[one.verdict]]
+            if one.interval is not None:
+                axes.plot(one.interval, [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
+            axes.plot([one.difference], [place], "o", color=colour, markersize=6, markeredgewidth=0)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_yticks(range(len(labels)), [mark(number) for number in range(len(labels))])
+        axes.grid(axis="x", color=COLOURS["grid"], linewidth=0.8)
+
+    title = f"Differences of {len(labels)} scores from the base, with 95 % intervals"
+    return draw(name, (_WIDTH, _height(len(labels))), paint, title, labels)
 
 
 def latency_chart(name: str, times: Times) -> str:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from runner.errors import Action, request_errors
 from runner.report.shown import cut
-from runner.sinks import column_values, read_columns
+from runner.sinks import column_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runner.folder.commits import CommitLog
     from runner.report.rows import ShownRow
+    from runner.sinks import Snapshot
 
 _MOST_EXAMPLE: Final = 300
 # As docs/failures.md has it, in a line.
@@ -64,11 +64,11 @@ class FailureKind:
     example: str
 
 
-def failed_attempts(log: CommitLog) -> tuple[int, Counter[str]]:
-    """Return how many attempts there were, and how many failed, by kind. Raises DamagedError."""
+def failed_attempts(snapshot: Snapshot) -> tuple[int, Counter[str]]:
+    """Return how many attempts there were, and how many failed, by kind. Raises DamagedError, BusyError."""
     count, kinds = 0, Counter[str]()
-    for part in log.parts("attempts"):
-        for batch in read_columns(log.folder.table("attempts") / part.name, ["error_kind"]):
+    for part in snapshot.tables["attempts"].values():
+        for batch in part.batches(["error_kind"]):
             found = column_values(batch, "error_kind")
             count += len(found)
             kinds.update(kind for kind in found if kind is not None)

@@ -8,17 +8,16 @@ from datetime import UTC
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from runner.folder.layout import scores_table
 from runner.report.prompts import messages_of, pretty
 from runner.report.shown import cut, text_of, visible
-from runner.sinks import column_values, read_columns, rows_at
+from runner.sinks import SCORES, column_values
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from runner.folder.commits import CommitLog
     from runner.folder.manifest import Manifest
+    from runner.sinks import Snapshot
 
 # Log probabilities take a hundred times the room of their text: of a large run some rows have them.
 _MOST_WITH_TOKENS: Final = 400
@@ -56,44 +55,44 @@ class ShownRow:
     cut_off: dict[str, int] = field(default_factory=dict)
 
 
-def read_rows(log: CommitLog, manifest: Manifest, scores: Sequence[str], places: Sequence[int]) -> list[ShownRow]:
+def read_rows(snapshot: Snapshot, manifest: Manifest, scores: Sequence[str], places: Sequence[int]) -> list[ShownRow]:
     """Return rows by their places among all rows, in that order. `places` come with what matters most first.
 
-    Raises DamagedError.
+    Raises DamagedError, BusyError.
     """
     columns = [*_COLUMNS, *(f"in_{name}" for name in manifest.columns)]
     rows: dict[int, ShownRow] = {}
     keys: dict[int, tuple[str, int]] = {}
-    for place, row in _at(log, "responses", places, columns):
+    for place, row in _at(snapshot, "responses", places, columns):
         rows[place] = _shown(place, row, list(manifest.columns))
         keys[place] = (row["request_key"] or "", row["request_row"] or 0)
     answered = [place for place in places if place in rows and rows[place].facts["status"] in _ANSWERED]
-    for place, row in _at(log, "responses", answered[:_MOST_WITH_TOKENS], _TOKEN_COLUMNS):
+    for place, row in _at(snapshot, "responses", answered[:_MOST_WITH_TOKENS], _TOKEN_COLUMNS):
         rows[place].facts["tokens"] = _tokens(row)
     if scores:
         names = [name for score in scores for name in (f"score_{score}", f"{score}_note")]
-        for place, row in _at(log, scores_table(manifest.scoring), list(rows), names):
+        for place, row in _at(snapshot, SCORES, list(rows), names):
             rows[place].facts["scores"] = [
                 [row[f"score_{score}"], cut(row[f"{score}_note"] or "", 500)[0]] for score in scores
             ]
-    _add_prompts(log, rows, keys)
-    _add_attempts(log, rows, keys)
+    _add_prompts(snapshot, rows, keys)
+    _add_attempts(snapshot, rows, keys)
     return [rows[place] for place in sorted(rows)]
 
 
 def _at(
-    log: CommitLog, table: str, places: Sequence[int], columns: Sequence[str]
+    snapshot: Snapshot, table: str, places: Sequence[int], columns: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield rows of a table, whose parts are those of `responses`, by their places among all rows."""
-    parts = log.parts("responses")
-    starts = [0, *accumulate(part.rows for part in parts)]
+    parts = snapshot.tables["responses"]
+    names, starts = list(parts), [0, *accumulate(part.rows for part in parts.values())]
     inside: dict[int, list[int]] = {}
     for place in sorted(places):
         inside.setdefault(bisect_right(starts, place) - 1, []).append(place)
     for number, chosen in inside.items():
-        path, start = log.folder.table(table) / parts[number].name, starts[number]
-        if path.exists():
-            rows = rows_at(path, [one - start for one in chosen], columns)
+        part, start = snapshot.tables[table].get(names[number]), starts[number]
+        if part is not None:
+            rows = part.rows_at([one - start for one in chosen], columns)
             for place, values in zip(chosen, rows, strict=True):
                 yield place, dict(zip(columns, values, strict=True))
 
@@ -173,10 +172,10 @@ def _token(token: str | None, logprob: float | None) -> list[Any]:
     return [text, None if logprob is None else round(logprob, 3)]
 
 
-def _add_prompts(log: CommitLog, rows: Mapping[int, ShownRow], keys: Mapping[int, tuple[str, int]]) -> None:
+def _add_prompts(snapshot: Snapshot, rows: Mapping[int, ShownRow], keys: Mapping[int, tuple[str, int]]) -> None:
     """Give each row the messages of its request; none where bodies were not kept."""
     by_key = _by_key(keys)
-    for row in _joined(log, "raw", by_key, ("request_key", "request")):
+    for row in _joined(snapshot, "raw", by_key, ("request_key", "request")):
         for place in by_key[row["request_key"]]:
             _set_messages(rows[place], messages_of(row["request"] or b"", keys[place][1]))
 
@@ -193,9 +192,9 @@ def _set_messages(row: ShownRow, messages: Sequence[tuple[str, str]]) -> None:
         row.cut_off["prompt"] = left_out
 
 
-def _add_attempts(log: CommitLog, rows: Mapping[int, ShownRow], keys: Mapping[int, tuple[str, int]]) -> None:
+def _add_attempts(snapshot: Snapshot, rows: Mapping[int, ShownRow], keys: Mapping[int, tuple[str, int]]) -> None:
     by_key = _by_key(keys)
-    for row in _joined(log, "attempts", by_key, _ATTEMPT_COLUMNS):
+    for row in _joined(snapshot, "attempts", by_key, _ATTEMPT_COLUMNS):
         for place in by_key[row["request_key"]]:
             held = rows[place].facts.setdefault("attempts", [])
             if len(held) < _MOST_ATTEMPTS:
@@ -213,14 +212,14 @@ def _by_key(keys: Mapping[int, tuple[str, int]]) -> dict[str, list[int]]:
     return found
 
 
-def _joined(log: CommitLog, table: str, keys: Collection[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _joined(snapshot: Snapshot, table: str, keys: Collection[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table that have one of the request keys, in the order in which they were written."""
-    for part in log.parts(table):
-        path, before, places = log.folder.table(table) / part.name, 0, []
-        for batch in read_columns(path, ["request_key"]):
+    for part in snapshot.tables[table].values():
+        before, places = 0, []
+        for batch in part.batches(["request_key"]):
             found = column_values(batch, "request_key")
             places += [before + number for number, key in enumerate(found) if key in keys]
             before += len(found)
         if places:
-            for values in rows_at(path, places, columns):
+            for values in part.rows_at(places, columns):
                 yield dict(zip(columns, values, strict=True))

@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from runner.folder.layout import scores_table
 from runner.records import STATUSES
 from runner.report.choosing import Candidates, key_hashes
 from runner.report.tally import OverTime, Times
-from runner.sinks import column_numbers, column_times, column_values, read_columns
+from runner.sinks import SCORES, column_numbers, column_times, column_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from runner.folder.commits import CommitLog
     from runner.folder.manifest import Manifest
     from runner.report.clock import RunClock
+    from runner.sinks import PartFile, Snapshot
 
 _NUMBERS: Final = {status: number for number, status in enumerate(STATUSES)}
 # What a bar of the chart over time is made of: answers, refusals, failures.
@@ -88,17 +86,15 @@ class Survey:
     over_time: OverTime = field(default_factory=lambda: OverTime(len(SHARES)))
 
 
-def survey_rows(log: CommitLog, manifest: Manifest, clock: RunClock) -> Survey:
-    """Read the columns of all rows that figures are made of. Raises DamagedError."""
+def survey_rows(snapshot: Snapshot, manifest: Manifest, clock: RunClock) -> Survey:
+    """Read the columns of all rows that figures are made of. Raises DamagedError, BusyError."""
     names = _score_names(manifest)
     survey = Survey(names, Candidates(names), values={name: [] for name in names})
     survey.groups = {name: Grouping(name) for name, kind in manifest.columns.items() if kind in _GROUPING_KINDS}
-    table = scores_table(manifest.scoring) if manifest.scoring else ""
-    for part in log.parts("responses"):
-        path = log.folder.table("responses") / part.name
-        beside = _scores_beside(log.folder.table(table) / part.name if table else None, names, part.rows)
+    for name, part in snapshot.tables["responses"].items():
+        beside = _scores_beside(snapshot.tables[SCORES].get(name), names, part.rows)
         first = 0
-        for batch in read_columns(path, _columns(survey)):
+        for batch in part.batches(_columns(survey)):
             scores = [beside[name][first : first + batch.num_rows] for name in names]
             _add(survey, batch, scores, clock)
             first += batch.num_rows
@@ -117,13 +113,13 @@ def _columns(survey: Survey) -> list[str]:
     return [*fixed, *_USAGE, *_TIMES, *(f"in_{name}" for name in survey.groups)]
 
 
-def _scores_beside(path: Path | None, names: Sequence[str], rows: int) -> dict[str, NDArray[np.float64]]:
-    """Return the scores of a part's rows; none where the part of scores is not there, or just being replaced."""
+def _scores_beside(part: PartFile | None, names: Sequence[str], rows: int) -> dict[str, NDArray[np.float64]]:
+    """Return the scores of a part's rows; none where the part of scores is not there."""
     nothing = {name: np.full(rows, np.nan) for name in names}
-    if path is None or not path.exists():
+    if part is None:
         return nothing
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    for batch in read_columns(path, [f"score_{name}" for name in names]):
+    for batch in part.batches([f"score_{name}" for name in names]):
         for name in names:
             found[name].append(column_numbers(batch, f"score_{name}"))
     joined = {name: joined_of(found[name], np.float64) for name in names}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from runner.folder.manifest import COMPLETE, RUNNING
-from runner.report.shown import name_of
-from runner.report.wording import number
+from runner.report.shown import cut, name_of
+from runner.report.wording import change, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,15 +30,18 @@ EXITS: Final = {
     143: "terminated",
 }
 _PASSED: Final = 0
+# The folder of a base says nothing beside its run id, and much of the machine.
+_NOT_TOLD: Final = {"name", "passed", "baseline_dir"}
+_MOST_NOTE: Final = 300
 _GATES_FAILED: Final = (3, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One gate: what it asked for, what was found."""
+    """One gate: what it asked for, what was found; `passed` is null where that could not be decided."""
 
     name: str
-    passed: bool
+    passed: bool | None
     details: str
 
 
@@ -73,10 +76,21 @@ def verdict_of(manifest: Manifest) -> Verdict:
 
 def _gate(gate: Mapping[str, Any]) -> Gate:
     """Return a gate, whatever it was about: what belongs to it beside its name and result is told as it stands."""
-    facts = {key: value for key, value in gate.items() if key not in {"name", "passed"} and value is not None}
-    details = ", ".join(f"{name_of(key).replace('_', ' ')} {_value(value)}" for key, value in facts.items())
-    return Gate(name_of(gate.get("name", "gate")), bool(gate.get("passed")), details)
+    facts = {key: value for key, value in gate.items() if key not in _NOT_TOLD and value is not None}
+    details = ", ".join(_fact(key, value) for key, value in facts.items())
+    passed = gate.get("passed")
+    return Gate(name_of(gate.get("name", "gate")), None if passed is None else bool(passed), details)
+
+
+def _fact(key: str, value: Any) -> str:
+    if key == "note":
+        return cut(str(value), _MOST_NOTE)[0]
+    if key == "interval" and isinstance(value, (list, tuple)):
+        return f"95 % interval {' to '.join(map(_value, value))}"
+    return f"{name_of(key).replace('_', ' ')} {_value(value)}"
 
 
 def _value(value: Any) -> str:
-    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else name_of(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return change(value, number) if value < 0 else number(value)
+    return name_of(value)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOTHING: Final = "–"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
@@ -67,3 +70,27 @@ def dollars(value: float | None) -> str:
 def size(count: int) -> str:
     """Return a number of bytes."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"  # noqa: PLR2004 - units
+
+
+def change(value: float | None, form: Callable[[float | None], str]) -> str:
+    """Return a difference with its sign, the amount as `form` writes it."""
+    if value is None:
+        return NOTHING
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{form(abs(value))}"  # noqa: RUF001 - the sign for minus
+
+
+def share(value: float | None) -> str:
+    """Return a fraction as a share of 100."""
+    return NOTHING if value is None else percent(value, 1)
+
+
+def points(value: float | None) -> str:
+    """Return the difference of two fractions in percentage points."""
+    return NOTHING if value is None else f"{100 * value:.3g} points"
+
+
+def chance(value: float | None) -> str:
+    """Return a p-value."""
+    if value is None:
+        return NOTHING
+    return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"  # noqa: PLR2004 - smaller ones say no more

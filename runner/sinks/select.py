@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 from runner.sinks.parts import read_row_groups, read_row_groups_with
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 def rows_where(path: Path, column: str, values: Collection[str], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -33,7 +35,14 @@ def rows_at(path: Path, places: Sequence[int], columns: Sequence[str]) -> Iterat
     Row groups without such a row are not read.
     """
     wanted = np.array(sorted(places), dtype=np.int64)
-    for first, group in read_row_groups_with(path, wanted, columns):
+    yield from rows_of(read_row_groups_with(path, wanted, columns), wanted, columns)
+
+
+def rows_of(
+    groups: Iterable[tuple[int, pa.RecordBatch]], wanted: NDArray[np.int64], columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield some columns of the rows at `wanted` places, in order, of row groups with the place of their first row."""
+    for first, group in groups:
         own = wanted[(wanted >= first) & (wanted < first + group.num_rows)] - first
         rows = group.take(pa.array(own, type=pa.int64()))
         yield from zip(*(rows.column(name).to_pylist() for name in columns), strict=True)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,10 +20,12 @@ from runner.errors import BusyError, RunFolderError
 from runner.folder.commits import read_last_commit, staged_path
 from runner.folder.layout import scores_table
 from runner.folder.manifest import read_manifest
-from runner.sinks.parts import naming_damage
+from runner.sinks.parts import naming_damage, row_groups, row_groups_with
+from runner.sinks.select import rows_of
+from runner.sinks.values import small_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -66,6 +69,24 @@ class PartFile:
         file = self.open()
         with naming_damage(self.path):
             return pq.ParquetFile(file, page_checksum_verification=checked)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the part has. Raises DamagedError, BusyError."""
+        count: int = self.parquet().metadata.num_rows
+        return count
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield some columns, at most 2,048 rows at a time, page checksums verified. Raises DamagedError, BusyError."""
+        file = self.parquet(checked=True)
+        with naming_damage(self.path):
+            yield from small_batches(row_groups(file, columns))
+
+    def rows_at(self, places: Sequence[int], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield some columns of the rows at some places, in order. Raises DamagedError, BusyError."""
+        file, wanted = self.parquet(checked=True), np.array(sorted(places), dtype=np.int64)
+        with naming_damage(self.path):
+            yield from rows_of(row_groups_with(file, wanted, columns), wanted, columns)
 
 
 @dataclass(frozen=True, slots=True)

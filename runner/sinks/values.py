@@ -13,7 +13,7 @@ from runner.records import STATUSES
 from runner.sinks.parts import read_row_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,7 +25,12 @@ _VECTOR = pa.list_(pa.float32())
 
 def read_columns(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield some columns of a part, at most 2,048 rows at a time. Raises DamagedError."""
-    for group in read_row_groups(path, columns):
+    yield from small_batches(read_row_groups(path, columns))
+
+
+def small_batches(groups: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield row groups in pieces of at most 2,048 rows."""
+    for group in groups:
         for first in range(0, group.num_rows, _BATCH_ROWS):
             yield group.slice(first, _BATCH_ROWS)
 

@@ -40,8 +40,19 @@ def test_it_goes_where_it_is_told_and_takes_no_lock(simulator: Simulator, tmp_pa
     with hold_lock(RunFolder(run_dir)):
         finished = here("report", run_dir, "-o", tmp_path / "page.html", "--json")
     size = (tmp_path / "page.html").stat().st_size
-    assert finished.json == {"path": str(tmp_path / "page.html"), "bytes": size, "rows": 5, "rows_shown": 5}
+    made = {"path": str(tmp_path / "page.html"), "bytes": size, "rows": 5, "rows_shown": 5}
+    assert finished.json == made | {"compared_with": None, "verdict": None}
     assert not (run_dir / "report.html").exists()
+
+
+def test_it_compares_with_a_base(simulator: Simulator, tmp_path: Path, here: Here) -> None:
+    run_dir = make_run(simulator, tmp_path)
+    finished = here("report", run_dir, "--baseline", run_dir)
+    assert finished.code == 0
+    assert finished.out.endswith(f", all 5 rows; inconclusive, compared with {run_dir}\n")
+    absent = here("report", run_dir, "--baseline", tmp_path)
+    assert absent.code == 2
+    assert "not a run folder" in one_message(absent)
 
 
 def test_what_it_refuses(simulator: Simulator, tmp_path: Path, here: Here) -> None:

@@ -13,7 +13,7 @@ from runner.folder.manifest import read_manifest, write_manifest
 from runner.report import write_report
 from tests.support.browser import run_beside, watched
 from tests.support.hostile import HOSTILE
-from tests.support.odd_server import Reply, answering
+from tests.support.odd_server import Reply, answering, completion
 from tests.support.runs import write_rows
 
 if TYPE_CHECKING:
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from tests.support.odd_server import Call
+    from runner import RunSummary
+    from tests.support.odd_server import Answer, Call
 
 # Few enough to be a name, long enough to do harm.
 NAMES = [text for text in HOSTILE if 0 < len(text) < 300]
 OWN_ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "section", "article", "footer", "nav", "dialog",
-    "form", "div", "span", "p", "h1", "h2", "h3", "a", "b", "q", "br", "small", "code", "pre", "ul", "ol", "li", "dl",
-    "dt", "dd", "time", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "figure", "figcaption", "details",
-    "summary",
+    "form", "div", "span", "p", "h1", "h2", "h3", "h4", "h5", "a", "b", "q", "br", "small", "code", "pre", "ul", "ol",
+    "li", "dl", "dt", "dd", "time", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "figure", "figcaption",
+    "details", "summary",
     "button", "input", "select", "option", "noscript", "script",
     "svg", "g", "path", "rect", "text", "use", "defs", "clippath",
 }  # fmt: skip
@@ -57,11 +58,31 @@ def reply(call: Call) -> Reply:
     return Reply(body=orjson.dumps(body), headers={"Content-Type": "application/json"})
 
 
+def reply_of_base(call: Call) -> Reply:
+    """Answer with what is asked for, and every second time with the next hostile text."""
+    number = int(call.question.split()[-1])
+    return completion(HOSTILE[(number + number % 2) % len(HOSTILE)])
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run in which everything that is not ours is hostile."""
+    """The report of a run in which everything that is not ours is hostile, compared with such a run."""
     folder = tmp_path_factory.mktemp("hostile")
-    rows = [
+    rows = hostile_rows()
+    summary = run_hostile(folder / "run", rows, reply)
+    assert summary.by_status["failed"] >= 1
+    assert summary.by_status["ok"] >= 1
+    # Of another type than in the run, so that a note names the column.
+    run_hostile(folder / "base", [row | {"<img src=x onerror=alert(1)>": 1} for row in rows], reply_of_base)
+    for number, name in enumerate(("run", "base")):
+        spoil_manifest(RunFolder(folder / name), number)
+    made = write_report(folder / "run", folder / "report.html", folder / "base")
+    assert made.verdict is not None
+    return folder / "report.html"
+
+
+def hostile_rows() -> list[dict[str, Any]]:
+    return [
         {
             "id": f"{number} {HOSTILE[number % len(HOSTILE)][:80]}",
             "question": f"{HOSTILE[number % len(HOSTILE)]} {number}",
@@ -72,10 +93,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for number in range(len(HOSTILE) + len(NAMES))
     ]
-    with answering(reply) as url:
+
+
+def run_hostile(folder: Path, rows: list[dict[str, Any]], answer: Answer) -> RunSummary:
+    with answering(answer) as url:
         config = {
             "name": "hostile",
-            "dataset": {"path": str(write_rows(folder / "data.jsonl", rows)), "id": "id", "target": "answer"},
+            "dataset": {"path": str(write_rows(folder.with_suffix(".jsonl"), rows)), "id": "id", "target": "answer"},
             "model": {"base_url": url, "name": "</title><script>alert(1)</script>"},
             "request": {
                 "messages": [{"role": "user", "content": "{{ question }}"}],
@@ -83,18 +107,17 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             },
             "scorers": [{"name": "exact_match"}],
         }
-        summary = run_beside(config, folder / "run")
-    assert summary.by_status["failed"] >= 1
-    assert summary.by_status["ok"] >= 1
-    run_folder = RunFolder(folder / "run")
+        return run_beside(config, folder)
+
+
+def spoil_manifest(run_folder: RunFolder, number: int) -> None:
     manifest = read_manifest(run_folder)
     manifest.warnings = list(HOSTILE)
-    manifest.name = NAMES[1]
+    manifest.name, manifest.run_id = NAMES[1 + number], NAMES[5 + number]
+    manifest.config["model"]["name"] = NAMES[7 + number]
     manifest.summary["gates"] = [{"name": text, "passed": False, text: text, "limit": 1.0} for text in NAMES]
     manifest.sessions[0].message, manifest.sessions[0].host = NAMES[2], NAMES[3]
     write_manifest(run_folder, manifest)
-    write_report(folder / "run", folder / "report.html")
-    return folder / "report.html"
 
 
 def test_nothing_hostile_runs_or_loads_or_makes_an_element(page: Path, chromium: Browser) -> None:
@@ -102,6 +125,12 @@ def test_nothing_hostile_runs_or_loads_or_makes_an_element(page: Path, chromium:
         view = seen.page
         count = view.locator("#table tbody tr").count()
         assert count > len(HOSTILE)
+        flips = view.locator("#comparison .flip")
+        assert {"lost", "gained"} <= set(flips.locator("h4 b").all_text_contents())
+        for more in view.locator(".more-flips summary").all():
+            more.click()
+        assert flips.last.is_visible()
+        assert "in_<img src=x onerror=alert(1)> has another type" in (view.locator(".notes").text_content() or "")
         view.locator("#table tbody tr").first.click()
         for _ in range(count):
             for toggle in view.locator("#row-body h3 button").all():

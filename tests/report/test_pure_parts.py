@@ -9,12 +9,15 @@ import numpy as np
 import orjson
 import pytest
 
+from runner.comparison import ScoreComparison
 from runner.errors import UsageError, request_errors
 from runner.folder.manifest import Session
 from runner.report import svg
 from runner.report.bounding import bounded
+from runner.report.charts import forest_chart
 from runner.report.choosing import MOST_ROWS, Candidates
 from runner.report.clock import clock_of
+from runner.report.comparing import forests_of
 from runner.report.embedded import embedded
 from runner.report.failures import ADVICE
 from runner.report.pace import REASONS, held_back, read_pace
@@ -22,7 +25,7 @@ from runner.report.prompts import messages_of
 from runner.report.rows import ShownRow
 from runner.report.shown import name_of, visible
 from runner.report.tally import OverTime, Times
-from runner.report.wording import number, percent, score, seconds
+from runner.report.wording import chance, change, number, percent, points, score, seconds, share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,6 +187,36 @@ def test_numbers_read_well() -> None:
         "–",
     ]
     assert [score(one) for one in (0.33333, 43.21, None)] == ["0.333", "43.2", "–"]
+
+
+def test_differences_have_a_sign_and_chances_no_false_digits() -> None:
+    minus = "\u2212"
+    assert [change(one, score) for one in (0.25, -0.25, 0.0, None)] == ["+0.250", f"{minus}0.250", "0.000", "–"]
+    assert [change(-0.0259, points), change(-0.68, seconds)] == [f"{minus}2.59 points", f"{minus}680 ms"]
+    assert [share(0.5), share(None), chance(0.774), chance(1e-9), chance(None)] == [
+        "50 %",
+        "–",
+        "0.77",
+        "< 0.0001",
+        "–",
+    ]
+
+
+def test_scores_of_one_scale_share_a_forest() -> None:
+    def compared(tolerance: float, *, lower: bool = False, difference: float | None = 0.1) -> ScoreComparison:
+        return ScoreComparison(
+            "s", 0.1, 0.2, difference, (0.0, 0.2), "bootstrap", None, 0.1, "better", tolerance, lower, 9, 9, 1, 0, 9,
+            None, None, None,
+        )  # fmt: skip
+
+    scores = {
+        "a": compared(0.02), "b": compared(0.03, lower=True), "c": compared(0.02), "d": compared(0.02, difference=None)
+    }  # fmt: skip
+    forests = forests_of(scores)
+    assert [[name for name, _ in one.scores] for one in forests] == [["a", "c"], ["b"]]
+    drawn = forest_chart("f", forests[0])
+    assert drawn.count("stroke-good") == 2
+    assert "style" not in drawn
 
 
 def test_every_kind_of_failure_comes_with_advice() -> None:
