@@ -64,15 +64,16 @@ def ran(run_dir: Path, reply: Replies, rows: Iterable[Mapping[str, Any]], /, *, 
     return run_dir
 
 
-def surprised(logprob: float) -> Replies:
+def surprised(logprob: float, *, more_at: int | None = None) -> Replies:
     """Return answers of two tokens with log probabilities, which differ a little from sample to sample."""
 
     def reply(call: Call) -> Reply:
         body = orjson.loads(completion("a b").body)
+        own = logprob - number_of(call) / 100 - (0.6 if number_of(call) == more_at else 0)
         tokens = [
             {
                 "token": text,
-                "logprob": logprob - number_of(call) / 100,
+                "logprob": own,
                 "bytes": list(text.encode()),
                 "top_logprobs": [],
             }
@@ -98,6 +99,9 @@ def test_a_higher_perplexity_is_worse(tmp_path: Path) -> None:
     assert (score.all, score.base_mean_all, score.difference_all) == (SAMPLES, None, None)
     assert worse.flips[0].sample_id == "q29"  # the largest loss
     assert better.scores["perplexity"].gained == SAMPLES
+    mixed = compare(base, ran(tmp_path / "mixed", surprised(-0.4, more_at=4), questions(SAMPLES), **more))
+    assert (mixed.scores["perplexity"].lost, mixed.scores["perplexity"].gained) == (1, SAMPLES - 1)
+    assert [one.sample_id for one in mixed.flips[:2]] == ["q4", "q29"]
 
 
 def test_likelihoods_are_compared_by_sample_where_a_score_stands_on_choice_0(tmp_path: Path) -> None:
