@@ -10,11 +10,13 @@ import typer
 
 from runner.cli.output import print_json, print_result, say, table
 from runner.nightly import NightOptions, load_suite, run_night
-from runner.nightly.page import gate_text, score_text
+from runner.nightly.wording import difference_text, flip_text, gate_text, score_text
 from runner.progress import duration
 
 if TYPE_CHECKING:
-    from runner.nightly import NightRecord, Suite
+    from collections.abc import Iterator
+
+    from runner.nightly import ConfigRecord, NightRecord, Suite
 
 
 def nightly(
@@ -75,7 +77,18 @@ def _describe(suite: Suite, record: NightRecord) -> str:
     for one in record.configs:
         count = "–" if one.samples is None else f"{one.samples:,}"
         rows.append((one.name, str(one.exit_code), one.verdict, count, duration(one.duration_s), one.run_dir))
-        details += [f"{one.name}: {name} {score_text(score)}" for name, score in one.scores.items()]
-        details += [f"{one.name}: {gate_text(gate)}" for gate in one.gates if gate.get("passed") is False]
-        details += [f"{one.name}: {one.message}" + (f" ({one.hint})" if one.hint else "")] if one.message else []
+        details += [f"{one.name}: {line}" for line in _details(one)]
     return "\n\n".join(part for part in (table(head), table(rows), "\n".join(details)) if part)
+
+
+def _details(one: ConfigRecord) -> Iterator[str]:
+    if one.message:
+        yield one.message + (f" ({one.hint})" if one.hint else "")
+    yield from (f"gate {gate_text(gate)}" for gate in one.gates if gate.get("passed") is False)
+    compared = one.comparison or {"scores": {}, "flips": []}
+    for name, score in one.scores.items():
+        found = compared["scores"].get(name)
+        against = f"; against {compared['base']}: {difference_text(found)}" if found else ""
+        yield f"{name} {score_text(score)}{against}"
+    yield from (f"changed: {flip_text(flip)}" for flip in compared["flips"])
+    yield from one.notes

@@ -12,7 +12,7 @@ from runner.errors import UsageError
 from runner.nightly.child import Patience
 from runner.nightly.conclude import conclude
 from runner.nightly.dates import date_of, dates_between, night_at, run_id_of
-from runner.nightly.outcome import FAILURE, GOOD, REGRESSION
+from runner.nightly.outcome import FAILURE, GOOD, REGRESSION, exit_code_of
 from runner.nightly.record import ConfigRecord, NightRecord, read_record, records
 from runner.nightly.suitelock import hold_suite
 from runner.nightly.turns import Keeper, take_turns
@@ -36,13 +36,14 @@ class Ways:
     """How a night does things: its clock, its command, and how long it waits for what.
 
     `server_wait_s` is the longest that a config waits for its server to answer, or for another process to let go of its
-    run. `reports` has a page made of each run.
+    run; `review_s` the longest that comparing a run, and a page of it, may take. `reports` has such pages made.
     """
 
     now: Callable[[], datetime] = _now
     command: tuple[str, ...] = (sys.executable, "-m", "runner")
     patience: Patience = field(default_factory=Patience)
     server_wait_s: float = 1800.0
+    review_s: float = 600.0
     reports: bool = True
 
 
@@ -68,7 +69,7 @@ def run_night(suite: Suite, options: NightOptions, ways: Ways | None = None) -> 
         _sweep_staging(suite)
         record = _chosen(suite, now, options.date)
         keeper = Keeper(suite, record, options.say)
-        if record.ended_at is not None and record.finished:
+        if record.ended_at is not None and record.finished and record.exit_code == exit_code_of(record.configs, ()):
             options.say(f"{record.run_id} is finished; nothing is left to do")
             return record
         record.ended_at, record.troubles = None, []

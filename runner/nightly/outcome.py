@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from runner.errors import gravest
+from runner.nightly.compared import worse_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,8 +80,11 @@ def verdict_of(configs: Sequence[ConfigRecord]) -> str:
     bad = [one for one in configs if one.state != GOOD]
     if not bad:
         recovered = [one.name for one in configs if one.event == "recovery"]
+        worse = worse_of(configs)
+        if len(configs) == 1:
+            return f"good{' again' if recovered else ''}{'; its scores are worse than before' if worse else ''}"
         again = f"; good again: {', '.join(recovered)}" if recovered else ""
-        return f"all {len(configs)} good{again}" if len(configs) > 1 else f"good{' again' if recovered else ''}"
+        return f"all {len(configs)} good{again}" + (f"; worse scores: {', '.join(worse)}" if worse else "")
     told = "; ".join(f"{one.name}: {one.verdict}" for one in bad[:3])
     more = f"; {len(bad) - 3} more" if len(bad) > 3 else ""  # noqa: PLR2004 - a sentence names three
     return f"{told}{more}" if len(configs) == 1 else f"{len(bad)} of {len(configs)} bad: {told}{more}"
