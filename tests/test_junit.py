@@ -1,33 +1,86 @@
-"""JUnit XML: what readers of it count, and texts that XML cannot hold."""
+"""JUnit XML: what readers look for, and texts that would break it or those who look at it."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from runner.junit import Case, Suite, junit_xml
 
 
-def test_counts_and_texts_come_back() -> None:
-    cases = [
-        Case("min", "gates.a", 1.5),
-        Case("max_drop", "gates.a", failure="fell by <0.1>\nand more", system_out="]]> & \"'"),
-        Case("later", "gates", skipped="no baseline"),
-        Case("broken", "gates", error="raised"),
-    ]
-    root = ET.fromstring(junit_xml([Suite("nightly", cases, "2026-11-27T02:00:00")]))  # noqa: S314 - our own
-    (suite,) = root
-    counts = {"tests": "4", "failures": "1", "errors": "1", "skipped": "1", "time": "1.500"}
-    assert {name: root.attrib[name] for name in counts} == counts
-    assert {name: suite.attrib[name] for name in counts} == counts
-    assert suite.attrib["timestamp"] == "2026-11-27T02:00:00"
-    failure = suite[1].find("failure")
-    assert failure is not None
-    assert (failure.attrib["message"], failure.text) == ("fell by <0.1>", "fell by <0.1>\nand more")
-    assert suite[1].findtext("system-out") == "]]> & \"'"
+def parsed(*suites: Suite) -> ET.Element:
+    return ET.fromstring(junit_xml(suites))  # noqa: S314 - our own
 
 
-def test_what_xml_cannot_hold_is_replaced() -> None:
-    hostile = "a\x00b\x1bc\ud800d\uffffe\tf\U0001f600"
-    root = ET.fromstring(junit_xml([Suite(hostile, [Case(hostile, hostile, failure=hostile)])]))  # noqa: S314 - our own
-    assert root[0].attrib["name"] == "a\ufffdb\ufffdc\ufffdd\ufffde\tf\U0001f600"
-    assert root[0][0].findtext("failure") == "a\ufffdb\ufffdc\ufffdd\ufffde\tf\U0001f600"
+def test_counts_and_endings_are_where_readers_look() -> None:
+    root = parsed(
+        Suite(
+            "gsm8k",
+            (
+                Case("a", "c", time_s=1.25),
+                Case("b", "c", failure="0.3 is less than 0.4\nmore of it"),
+                Case("d", "c", error="no answer"),
+                Case("e", "c", skipped="not judged", system_out="out"),
+            ),
+            timestamp="2026-11-28T00:00:00+00:00",
+            properties={"run_id": "r1"},
+        ),
+        Suite("other", (Case("a", "o", time_s=12345678.5),)),
+    )
+    assert root.tag == "testsuites"
+    assert {key: root.get(key) for key in ("tests", "failures", "errors", "skipped", "time")} == {
+        "tests": "5", "failures": "1", "errors": "1", "skipped": "1", "time": "12345679.750",
+    }  # fmt: skip
+    first, second = root
+    assert dict(first.attrib) == {
+        "name": "gsm8k", "tests": "4", "failures": "1", "errors": "1", "skipped": "1", "time": "1.250",
+        "timestamp": "2026-11-28T00:00:00+00:00",
+    }  # fmt: skip
+    assert second.get("time") == "12345678.500"
+    assert first.find("properties/property[@name='run_id']").attrib["value"] == "r1"  # type: ignore[union-attr]
+    passed, failed, broken, skipped = first.findall("testcase")
+    assert (passed.attrib, len(passed)) == ({"classname": "c", "name": "a", "time": "1.250"}, 0)
+    assert (failed[0].tag, failed[0].attrib["message"]) == ("failure", "0.3 is less than 0.4")
+    assert failed[0].text == "0.3 is less than 0.4\nmore of it"
+    assert (broken[0].tag, broken[0].text) == ("error", "no answer")
+    assert (skipped[0].tag, skipped[0].attrib, skipped[1].text) == ("skipped", {"message": "not judged"}, "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("</failure><script>alert(1)</script>", "</failure><script>alert(1)</script>"),
+        ("a]]>b & <!-- c --> &lt;", "a]]>b & <!-- c --> &lt;"),
+        ("\x1b[31mred\x00\x08\x0b\x9b1m", "�[31mred����1m"),
+        ("lone \ud83d surrogate \ufffe\uffff", "lone � surrogate ��"),
+        ("evil\u202etxt\u2066x", "evil�txt�x"),
+        ("tab\tand\nline, ü 漢 😀", "tab\tand\nline, ü 漢 😀"),
+        ("x" * 30_000, "x" * 19_999 + "…"),
+    ],
+)
+def test_texts_stay_texts(text: str, shown: str) -> None:
+    root = parsed(Suite("s", (Case("n", "c", failure=text, system_out=text),)))
+    assert root.find("testsuite/testcase/failure").text == shown  # type: ignore[union-attr]
+    assert root.find("testsuite/testcase/system-out").text == shown  # type: ignore[union-attr]
+
+
+def test_names_are_one_short_line() -> None:
+    hostile = 'a"\n<b>\t\x00' + "c" * 1000
+    root = parsed(Suite(hostile, (Case(hostile, hostile, skipped=hostile),), properties={hostile: hostile}))
+    for element in root.iter():
+        for key in {"name", "classname", "message", "value"} & element.attrib.keys() - {"evalrunner"}:
+            assert len(element.attrib[key]) <= 500
+            assert not set(element.attrib[key]) & set("\n\t\0")
+    assert root[0].attrib["name"].startswith('a" <b> �ccc')
+
+
+def test_nothing_is_a_document_too() -> None:
+    document = junit_xml([])
+    assert document.startswith(b"<?xml version='1.0' encoding='utf-8'?>\n<testsuites ")
+    assert parsed().attrib["tests"] == "0"
+
+
+def test_a_case_ends_in_one_way() -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        Case("n", "c", failure="f", error="e")

@@ -24,9 +24,10 @@ from runner.cli.simulate import simulate
 from runner.cli.steer import pause, set_limits, unpause
 
 _EPILOG = """\
-Exit codes: 0 complete · 2 usage, config or dataset error, nothing was sent · 3 too many failed rows · 5 stopped (key,
-quota, unknown model), resumable · 6 incomplete (server not reachable), resumable · 73/74 cannot create output / I/O
-error · 75 another process holds the run · 130/143 interrupted / terminated, resumable · 1 internal error.
+Exit codes: 0 complete · 2 usage, config or dataset error, nothing was sent · 3 too many failed rows · 4 a score gate
+was missed · 5 stopped (key, quota, unknown model), resumable · 6 incomplete (server not reachable), resumable · 73/74
+cannot create output / I/O error · 75 another process holds the run · 130/143 interrupted / terminated, resumable · 1
+internal error.
 """
 
 app = typer.Typer(

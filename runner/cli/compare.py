@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from runner.cli.gatetext import gate_lines
+from runner.cli.junitfile import collected_suites
 from runner.cli.output import print_json, print_result, table
 from runner.comparison import compare as compare_runs
+from runner.pipeline.gatecases import comparison_suite
+from runner.pipeline.gates import exit_code_of
+from runner.pipeline.judging import judge_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,19 +28,38 @@ def compare(
     run: Annotated[Path, typer.Argument(help="The run folder that is compared.", show_default=False)],
     *,
     flips: Annotated[int, typer.Option(min=0, help="Show this many pairs whose score differs.")] = 10,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write each gate and score as JUnit XML.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")] = False,
 ) -> None:
     """Compare two runs, paired by sample, with a verdict. Differences are RUN minus BASE.
 
     A pair is the same sample, repeat and choice with the same content in both. A score is better or worse where the
-    95 % interval of its difference leaves out 0. No request is sent, nothing is written. Exits with 0 whatever the
-    verdict is.
+    95 % interval of its difference leaves out 0. No request is sent, the runs stay as they are. The score gates that
+    RUN's config has are judged against BASE: where one is missed, this exits with 4, else with 0 whatever the verdict.
+
+    **Examples**
+
+    evalrunner compare outputs/gsm8k/20261127T020000Z-1a2b outputs/gsm8k/20261128T020000Z-3c4d
+
+    evalrunner compare BASE RUN --flips 50
+
+    evalrunner compare BASE RUN --junit results.xml
     """
-    found = compare_runs(base, run, most_flips=flips)
-    print_json(found.to_json()) if as_json else print_result("\n\n".join(_paragraphs(found)))
+    with collected_suites(junit, f"compare {run.name}") as suites:
+        found = compare_runs(base, run, most_flips=flips)
+        gates = judge_pair(run, found)
+        suites.append(comparison_suite(found, gates))
+    if as_json:
+        print_json({**found.to_json(), "gates": gates})
+    else:
+        print_result("\n\n".join(_paragraphs(found, gates)))
+    raise typer.Exit(exit_code_of(gates))
 
 
-def _paragraphs(found: Comparison) -> Iterator[str]:
+def _paragraphs(found: Comparison, gates: list[dict[str, Any]]) -> Iterator[str]:
     yield f"{found.verdict}: {found.run.run_dir}\ncompared with {found.base.run_dir}"
     what = "samples, by their means" if found.by_sample_means else "pairs"
     counts = f"{found.pairs:,} {what}; {found.only_base:,} rows only in base, {found.only_run:,} only in run"
@@ -44,6 +68,8 @@ def _paragraphs(found: Comparison) -> Iterator[str]:
     yield "\n".join([f"{counts}, {found.changed:,} changed", *notes, *refused])
     if found.scores:
         yield table(list(_scores(found)))
+    if gates:
+        yield table(gate_lines(gates))
     yield table(list(_differences(found)))
     for flip in found.flips:
         place = "" if flip.repeat is None else f" repeat {flip.repeat} choice {flip.choice}"

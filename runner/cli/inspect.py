@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from runner.cli.gatetext import gate_lines
 from runner.cli.output import print_json, print_result, say, table
 from runner.cli.scoretext import score_lines
 from runner.cli.steer import describe_live
@@ -19,11 +20,11 @@ from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, read_manifest, write_manifest
 from runner.pipeline import list_runs, open_existing, sealing_of, status_of
 from runner.pipeline.adapters import renew_adapter
+from runner.pipeline.judging import renew_summary
 from runner.pipeline.locate import Located
 from runner.pipeline.recovery import recover
 from runner.pipeline.remote import ask
 from runner.pipeline.reseal import reseal as reseal_run
-from runner.pipeline.scoresummary import summarize_scores
 from runner.pipeline.scoring import with_scoring
 from runner.pipeline.sharedlimit import shared_with
 from runner.pipeline.steering import Look
@@ -119,9 +120,7 @@ def reseal(run_dir: _RunDir, *, as_json: _Json = False) -> None:
         log = read_commits(folder)
         recover(sealing, log)
         result = reseal_run(sealing, log)
-        if manifest.summary:
-            manifest.summary["scores"] = summarize_scores(log, sealing.scoring)
-            write_manifest(folder, manifest)
+        renew_summary(config, manifest, log, sealing.scoring)
     if as_json:
         print_json(asdict(result))
     else:
@@ -170,6 +169,7 @@ def _facts(folder: RunFolder, manifest: Manifest) -> dict[str, Any]:
         "superseded": totals.superseded,
         "journal_bytes_not_sealed": sum(path.stat().st_size for path in segments),
         "scores": manifest.summary.get("scores", {}),
+        "gates": manifest.summary.get("gates", []),
         "last_message": manifest.sessions[-1].message if manifest.sessions else None,
     }
 
@@ -184,9 +184,9 @@ def _live(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def _describe(facts: dict[str, Any]) -> str:
-    plain = {name: value for name, value in facts.items() if name != "scores"}
+    plain = {name: value for name, value in facts.items() if name not in {"scores", "gates"}}
     rows = [(name.replace("_", " "), "–" if value is None else str(value)) for name, value in plain.items()]
-    text = table([*rows, *score_lines(facts["scores"])])
+    text = table([*rows, *score_lines(facts["scores"]), *gate_lines(facts["gates"])])
     return text if facts["status"] in {"complete", "running"} else f"{text}\n\nevalrunner resume {facts['run_dir']}"
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from runner.cli.gatetext import gate_lines
 from runner.cli.inturn import Rehearsed, carry_out, run_in_turn, show_rehearsals
+from runner.cli.junitfile import collected_suites, telling_errors
 from runner.cli.output import print_json, print_result, say, table
 from runner.cli.scoretext import score_lines
 from runner.config import config_from_dict, load_configs
@@ -19,11 +21,14 @@ from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
 from runner.pipeline.again import check_kinds
 from runner.pipeline.estimate import estimate
+from runner.pipeline.gatecases import run_suite
 from runner.pipeline.learnt import find_learnt
 from runner.pipeline.prepare import server_names
 from runner.progress import choose_display, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runner.config import LoadedConfig, RunConfig
     from runner.pipeline import RunSummary
     from runner.pipeline.again import Again
@@ -64,6 +69,10 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
         float | None,
         typer.Option(metavar="USD", help="Stop before all attempts together cost more.", show_default=False),
     ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write how the run ended, and each gate, as JUnit XML.", show_default=False),
+    ] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
     debug: _Debug = False,
@@ -84,35 +93,47 @@ def run(  # noqa: PLR0913 - a command has one parameter for each option that the
     evalrunner run my.yaml --limit 20 --set request.params.temperature=0.7 --set limits.requests_per_minute=500
 
     evalrunner run my.yaml --only failed --only truncated
+
+    evalrunner run my.yaml --junit results.xml
     """
     again = check_kinds(only or ())
     if sum((run_dir is not None, run_id is not None, new)) > 1:
         raise UsageError("--run-dir, --run-id and --new exclude each other")
     if again and new:
         raise UsageError("--only and --new exclude each other", hint="--only sends rows of an existing run again")
-    changes = [*(overrides or ())]
-    if limit is not None:
-        changes.append(f"dataset.limit={limit}")
-    if max_cost is not None:
-        changes.append(f"budget.max_cost_usd={max_cost!r}")
-    configs = load_configs(config, overrides=changes)
+    if dry_run and junit is not None:
+        raise UsageError("--junit and --dry-run exclude each other", hint="--junit tells how a run ended")
+    changes = [*(overrides or ()), *_shorthands(limit, max_cost)]
     where = Where(run_dir, run_id, new, existing=bool(again))
-    if configs[0].of_matrix and run_dir is not None:
-        raise UsageError("--run-dir is one run's folder, and a matrix has several runs", hint="use --run-id")
+    with collected_suites(junit, config.stem) as suites:
+        configs = load_configs(config, overrides=changes)
+        if configs[0].of_matrix and run_dir is not None:
+            raise UsageError("--run-dir is one run's folder, and a matrix has several runs", hint="use --run-id")
 
-    def start(loaded: LoadedConfig) -> RunSummary:
-        options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
-        return _run(loaded.config, replace(options, only=again))
+        def start(loaded: LoadedConfig) -> RunSummary:
+            options = _options(where, tuple(loaded.warnings), quiet=quiet or as_json, debug=debug)
+            with telling_errors(suites, loaded.config.name):
+                summary = _run(loaded.config, replace(options, only=again))
+            suites.append(run_suite(loaded.config.name, summary))
+            return summary
 
-    def rehearsed(loaded: LoadedConfig) -> Rehearsed:
-        return _rehearsed(loaded.config, where, again)
+        def rehearsed(loaded: LoadedConfig) -> Rehearsed:
+            return _rehearsed(loaded.config, where, again)
 
-    if dry_run:
-        show_rehearsals(configs, rehearsed, as_json=as_json)
-    elif configs[0].of_matrix:
-        run_in_turn(configs, start, describe, as_json=as_json)
-    else:
-        _finish(carry_out(configs[0], start), as_json=as_json)
+        if dry_run:
+            show_rehearsals(configs, rehearsed, as_json=as_json)
+        elif configs[0].of_matrix:
+            run_in_turn(configs, start, describe, as_json=as_json)
+        else:
+            _finish(carry_out(configs[0], start), as_json=as_json)
+
+
+def _shorthands(limit: int | None, max_cost: float | None) -> Iterator[str]:
+    """Yield the config keys that have options of their own."""
+    if limit is not None:
+        yield f"dataset.limit={limit}"
+    if max_cost is not None:
+        yield f"budget.max_cost_usd={max_cost!r}"
 
 
 def resume(
@@ -174,6 +195,7 @@ def describe(summary: RunSummary) -> str:
         ("time", f"{duration(summary.wall_s)}, {summary.requests_per_s or 0:,.1f} answers/s"),
         ("latency", latency or "–"),
         *score_lines(summary.scores),
+        *gate_lines(summary.gates),
         *(("warning", warning) for warning in summary.warnings),
     ]
     return f"{table(rows)}\n\n{_next_step(summary)}"

@@ -18,7 +18,7 @@ _STREAMED = ("chat", "logprobs", "completions", "responses")
 
 def unavailable(config: RunConfig) -> list[Problem]:
     """Return a problem for each key that asks for what does not exist yet; `where` is the key."""
-    asked = [*_request(config), *_after(config)]
+    asked = _request(config)
     return [Problem(key, f"{what}: not available yet", "remove the key to go on without it") for key, what in asked]
 
 
@@ -33,10 +33,3 @@ def _request(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "request.batch_size", f"{request.endpoint} of several samples in a request with an adapter"
     if several and request.on_truncated != "keep":
         yield "request.on_truncated", "asking again after a truncated answer with requests of several samples"
-
-
-def _after(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if config.gates.baseline is not None:
-        yield "gates.baseline", "comparison with a baseline"
-    if config.gates.scores:
-        yield "gates.scores", "score gates"

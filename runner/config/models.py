@@ -217,8 +217,15 @@ class Scorer(Section):
 class ScoreGate(Section):
     """What a score has to reach."""
 
-    min: float | None = Field(default=None, description="The mean score is at least this.")
-    max_drop: float | None = Field(default=None, ge=0, description="The mean falls by no more than this.")
+    min: float | None = Field(
+        default=None,
+        description="The mean over all rows is at least this; over those with a score, where it has no worst value.",
+    )
+    max_drop: float | None = Field(
+        default=None,
+        ge=0,
+        description="The score gets worse than the baseline's by no more than this, or by no more than noise.",
+    )
 
 
 class Gates(Section):
@@ -227,7 +234,7 @@ class Gates(Section):
     max_failed_fraction: float = Field(
         default=0.0, ge=0, le=1, description="Failed rows, as a fraction of all, above which a run exits with 3."
     )
-    baseline: str | None = Field(default=None, description="What to compare with: last_good, or a run folder.")
+    baseline: str | None = Field(default=None, description="What max_drop compares with: last_good, or a run folder.")
     scores: dict[str, ScoreGate] = Field(default={}, description="Gate by name of the score; a miss exits with 4.")
 
 

@@ -18,6 +18,7 @@ from runner.config.credentials import (
     shown,
     shown_text,
 )
+from runner.config.gates import gate_findings
 from runner.config.models import NAME_PATTERN
 from runner.config.nights import nightly_findings
 from runner.config.notifications import notification_findings
@@ -310,6 +311,7 @@ _RULES = (
     _counts,
     _waits,
     scorer_findings,
+    gate_findings,
     truncation_findings,
     nightly_findings,
     notification_findings,

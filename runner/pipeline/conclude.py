@@ -8,6 +8,8 @@ from runner.config import Budget
 from runner.errors import RunnerError, internal_error
 from runner.folder.manifest import COMPLETE, INCOMPLETE, write_manifest
 from runner.pipeline.adapting import note_lessons
+from runner.pipeline.gates import exit_code_of
+from runner.pipeline.judging import Run, judge
 from runner.pipeline.omissions import OMITTED
 from runner.pipeline.scoresummary import summarize_scores
 from runner.pipeline.summary import Ending, summarize
@@ -43,7 +45,11 @@ def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
     except Exception as bug:  # noqa: BLE001 - as above
         error = error or internal_error("summing up the scores", bug)
     totals = opened.log.totals
-    gates, passed = _failed_gate(opened)
+    complete = error is None and kind is None and not unsent
+    gates, trouble_found = judge(
+        Run(opened.prepared.config, opened.manifest, opened.folder, totals.by_status, scores, complete)
+    )
+    error = error or trouble_found
     if error is not None and kind is None:
         status, exit_code = "interrupted", error.exit_code
     elif kind is not None:
@@ -51,7 +57,7 @@ def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
     elif unsent:
         status, exit_code = INCOMPLETE, _INCOMPLETE
     else:
-        status, exit_code = COMPLETE, 0 if passed else 3
+        status, exit_code = COMPLETE, exit_code_of(gates)
     manifest, session = opened.manifest, opened.manifest.sessions[-1]
     session.ended_at, session.status, session.exit_code = utc_now(), status, exit_code
     session.wall_s = round(wall_s, 3)
@@ -71,15 +77,6 @@ def conclude(opened: OpenRun, control: Control, wall_s: float) -> RunSummary:
     write_manifest(opened.folder, manifest)
     opened.events.write("session ended", {"status": status, "exit_code": exit_code, "message": session.message})
     return summary
-
-
-def _failed_gate(opened: OpenRun) -> tuple[list[dict[str, Any]], bool]:
-    by_status = opened.log.totals.by_status
-    rows = sum(count for status, count in by_status.items() if status != "skipped")
-    fraction = by_status["failed"] / rows if rows else 0.0
-    most = opened.prepared.config.gates.max_failed_fraction
-    passed = fraction <= most
-    return [{"name": "max_failed_fraction", "limit": most, "value": fraction, "passed": passed}], passed
 
 
 def _beside_usage(totals: Totals) -> str:

@@ -14,6 +14,7 @@ from runner.errors import ConfigError, DatasetError, EngineError, Problem, Templ
 from runner.pipeline.adapters import open_adapter, plan_for, secrets
 from runner.pipeline.attachments import Attachments, untouched
 from runner.pipeline.fingerprint import RequestPlan
+from runner.pipeline.judging import refuse_baseline
 from runner.pipeline.loose import Packing
 from runner.pipeline.packing import limits_of
 from runner.pipeline.pricing import configured_price, describe_listed, listed_price, refuse_unpriced
@@ -66,9 +67,11 @@ def prepare(config: RunConfig, spooled: Path | None = None, kept: Adapter | None
     """Check a config against its dataset's first rows and compile its templates.
 
     `spooled` replaces a dataset that comes by standard input, `kept` the adapter that the config names. Raises
-    ConfigError for what is not available yet, UsageError for a missing key or price, DatasetError, TemplateError.
+    ConfigError for what is not available yet and for a baseline that is no run, UsageError for a missing key or price,
+    DatasetError, TemplateError.
     """
     refuse_unavailable(config)
+    refuse_baseline(config)
     listed = listed_price(config)
     price = listed.price if listed else configured_price(config)
     refuse_unpriced(config, price)

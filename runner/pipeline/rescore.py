@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.config import config_from_dict
+from runner.config import config_from_dict, to_dict
 from runner.errors import UsageError
 from runner.folder.commits import read_commits
 from runner.folder.lock import hold_lock
-from runner.folder.manifest import read_manifest, write_manifest
+from runner.folder.manifest import read_manifest
+from runner.pipeline.gates import FAILED_FRACTION
+from runner.pipeline.judging import renew_summary
 from runner.pipeline.opening import open_existing, sealing_of
 from runner.pipeline.recovery import recover
 from runner.pipeline.scoresummary import summarize_scores
@@ -20,28 +22,41 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_CHANGEABLE = ("scorers", "gates")
+
 
 @dataclass(frozen=True, slots=True)
 class Rescored:
-    """What scoring again came to. `scores` are those of the summary, with groups where they were asked for."""
+    """What scoring again came to. `scores` are those of the summary, with groups where they were asked for.
+
+    `gates` are those of the run, judged again where it is complete; `missed` says that one of a score was missed.
+    """
 
     run_dir: str
     scoring: str
     parts: int
     rows: int
     scores: dict[str, Any]
+    gates: list[dict[str, Any]]
+
+    @property
+    def missed(self) -> bool:
+        """Say whether a score gate was missed."""
+        return any(gate["passed"] is False for gate in self.gates if gate["name"] != FAILED_FRACTION)
 
 
 def rescore(run_dir: Path, overrides: Sequence[str] = (), by: str | None = None) -> Rescored:
     """Score every answer of a run with the scorers of its config, or of `overrides` (`scorers=…`), and switch to that.
 
-    Raises BusyError while a process holds the run; UsageError, ConfigError, DamagedError, StorageError: then the old
-    scores stand.
+    The gates of a complete run are judged again, those of the config or of `overrides` (`gates.…`). Raises BusyError
+    while a process holds the run; UsageError, ConfigError, DamagedError, StorageError: then the old scores stand.
     """
     folder, _ = open_existing(run_dir)
     for text in overrides:
-        if text.partition("=")[0].partition(".")[0] != "scorers":
-            raise UsageError(f"--set {text.partition('=')[0]}: only scorers can change here", hint="--set scorers=…")
+        if text.partition("=")[0].partition(".")[0] not in _CHANGEABLE:
+            raise UsageError(
+                f"--set {text.partition('=')[0]}: only scorers and gates can change here", hint="--set scorers=…"
+            )
     with hold_lock(folder):
         manifest = read_manifest(folder)
         present = config_from_dict(manifest.config, folder.root)
@@ -55,12 +70,16 @@ def rescore(run_dir: Path, overrides: Sequence[str] = (), by: str | None = None)
         log = read_commits(folder)
         sealing = with_scoring(sealing_of(folder, manifest, present), manifest, present)
         recover(sealing, log)
+        manifest.config["gates"] = to_dict(config)["gates"]
         fresh = score_again(sealing, manifest, config, log)
-        if manifest.summary:
-            manifest.summary["scores"] = summarize_scores(log, fresh.scoring)
-            write_manifest(folder, manifest)
+        renew_summary(config, manifest, log, fresh.scoring)
         scores = summarize_scores(log, fresh.scoring, by) if by or not manifest.summary else manifest.summary["scores"]
         parts = log.parts(fresh.scoring.table if fresh.scoring else "")
     return Rescored(
-        str(folder.root), manifest.scoring, sum(part.rows > 0 for part in parts), sum(p.rows for p in parts), scores
+        run_dir=str(folder.root),
+        scoring=manifest.scoring,
+        parts=sum(part.rows > 0 for part in parts),
+        rows=sum(part.rows for part in parts),
+        scores=scores,
+        gates=manifest.summary.get("gates", []),
     )

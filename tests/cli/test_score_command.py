@@ -122,7 +122,7 @@ def test_groups_are_by_any_column(run_dir: Path, here: Here) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("--set", "limits.max_in_flight=3"), "only scorers can change"),
+        (("--set", "limits.max_in_flight=3"), "only scorers and gates can change"),
         (("--set", "scorers=[]"), "has no scorers"),
         (("--set", "scorers=[{name: exactmatch}]"), 'did you mean "exact_match"?'),
         (("--set", "scorers=[{name: regex, pattern: (}]"), "is no regular expression"),

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
             "request.on_truncated",
             "asking again after a truncated answer with requests of several samples",
         ),
-        ({"gates.baseline": "last_good"}, "gates.baseline", "comparison with a baseline"),
-        ({"gates.scores": {"a": {"min": 0}}}, "gates.scores", "score gates"),
     ],
 )
 def test_what_does_not_exist_yet_is_named(
@@ -65,7 +63,8 @@ def test_what_does_not_exist_yet_is_named(
         {"nightly": {"time_zone": "Europe/Zurich", "deadline": "06:00", "keep": 3}},
         {"limits": {"max_in_flight": 3, "requests_per_minute": 5, "tokens_per_minute": 6}},
         {"limits": {"input_tokens_per_minute": 7, "output_tokens_per_minute": 8}},
-        {"gates.max_failed_fraction": 0.5},
+        {"gates": {"max_failed_fraction": 0.5, "baseline": "last_good"}},
+        {"gates.scores": {"s": {"min": 0}}, "scorers": [{"name": "includes", "as": "s"}]},
         {"scorers": [{"name": "exact_match", "ignore_case": True}]},
         {"dataset": {"path": "-", "on_bad_row": "skip", "limit": 3, "shuffle_seed": 4, "types": {"a": "string"}}},
         {"output.keep_raw": False},
@@ -79,8 +78,9 @@ def test_what_exists_is_not_named(
 
 
 def test_everything_asked_for_is_named_at_once(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    config = config_from_dict(values({"gates.baseline": "last_good", "gates.scores": {"a": {}}}), tmp_path)
-    assert [problem.where for problem in unavailable(config)] == ["gates.baseline", "gates.scores"]
+    changes = {"request.endpoint": "embeddings", "request.input": "a", "request.batch_size": 4, "request.stream": True}
+    found = [problem.where for problem in unavailable(config_from_dict(values(changes), tmp_path))]
+    assert found == ["request.stream", "request.stream"]
 
 
 def test_what_cannot_be_streamed_is_named(values: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

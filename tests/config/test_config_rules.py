@@ -190,7 +190,9 @@ def test_nested_values_are_named_by_their_key(complaints: Callable[[dict[str, An
     assert complaints({"request.messages": [{"role": "user"}, "hi"]}) == [
         'request.messages.1: expected a mapping, found "hi"'
     ]
-    assert complaints({"gates.scores": {"em": {"mn": 1}}}) == ['gates.scores.em.mn: unknown key (did you mean "min"?)']
+    assert complaints({"gates.scores": {"em": {"mn": 1}}, "scorers": [EM]}) == [
+        'gates.scores.em.mn: unknown key (did you mean "min"?)'
+    ]
     assert complaints({"scorers": [{"as": "x"}]}) == ['scorers.0: missing key "name"']
 
 
@@ -269,6 +271,7 @@ def test_a_header_has_to_be_one(
     assert complaints({"model.headers": headers}) == [problem]
 
 
+EM = {"name": "exact_match", "as": "em"}
 KEYS = [
     "sk-proj-abcdefghijklmnop1234",
     "hf_abcdefghijklmnopqrst",
