@@ -10,7 +10,7 @@ import typer
 
 from runner.cli.output import print_json, print_result, say, table
 from runner.nightly import NightOptions, load_suite, run_night
-from runner.nightly.wording import difference_text, flip_text, gate_text, score_text
+from runner.nightly.wording import difference_text, flip_text, gate_text, score_text, told_gates
 from runner.progress import duration
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _describe(suite: Suite, record: NightRecord) -> str:
 def _details(one: ConfigRecord) -> Iterator[str]:
     if one.message:
         yield one.message + (f" ({one.hint})" if one.hint else "")
-    yield from (f"gate {gate_text(gate)}" for gate in one.gates if gate.get("passed") is False)
+    yield from (f"gate {gate_text(gate)}" for gate in told_gates(one.gates))
     compared = one.comparison or {"scores": {}, "flips": []}
     for name, score in one.scores.items():
         found = compared["scores"].get(name)

@@ -15,13 +15,13 @@ from runner.nightly.record import records
 from runner.nightly.retention import remove_nights, remove_runs
 from runner.nightly.review import review
 from runner.nightly.telling import tell
+from runner.pipeline.gatecases import gate_cases
 
 if TYPE_CHECKING:
     from runner.nightly.night import Ways
     from runner.nightly.record import ConfigRecord, NightRecord
     from runner.nightly.turns import Keeper
 
-_MISSED_GATE: Final = (3, 4)
 _STOPPED: Final = (130, 143)
 
 
@@ -72,19 +72,12 @@ def _write_pages(keeper: Keeper) -> None:
 
 
 def _junit(record: NightRecord) -> bytes:
-    """Return the night as JUnit XML: a case for each config, failed by a gate, in error where it is not complete."""
-    cases = []
+    """Return the night as JUnit XML: a suite for each config, with whether it is complete and a case for each gate."""
+    suites = []
     for one in record.configs:
-        told = None if one.exit_code == 0 else f"{one.verdict}\n{one.message}".rstrip()
-        gate = one.exit_code in _MISSED_GATE
-        cases.append(
-            Case(
-                one.name,
-                record.suite,
-                one.duration_s,
-                failure=told if gate else None,
-                error=None if gate else told,
-                system_out=one.run_dir,
-            )
-        )
-    return junit_xml([Suite(record.suite, cases, record.started_at)])
+        ended = None if one.finished else f"{one.verdict}\n{one.message}".rstrip()
+        complete = Case("complete", one.name, one.duration_s, error=ended)
+        properties = {"run_dir": one.run_dir, "exit_code": str(one.exit_code)}
+        cases = (complete, *gate_cases(one.name, one.gates))
+        suites.append(Suite(one.name, cases, record.started_at, properties=properties))
+    return junit_xml(suites)

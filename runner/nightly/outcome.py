@@ -19,7 +19,7 @@ GOOD, REGRESSION, FAILURE = "good", "regression", "failure"
 
 # Complete, whatever the gates say: another session would have nothing to send.
 _FINISHED: Final = frozenset({0, 3, 4})
-_SCORE_GATE: Final = 4
+SCORE_GATE: Final = 4
 INCOMPLETE: Final = 6
 _GRAVEST_FIRST: Final[tuple[Event, ...]] = ("failure", "regression", "recovery", "success")
 _WORDS: Final = {
@@ -47,7 +47,7 @@ def state_of(exit_code: int) -> str:
     """Return what a config's exit code means for the night."""
     if exit_code == 0:
         return GOOD
-    return REGRESSION if exit_code == _SCORE_GATE else FAILURE
+    return REGRESSION if exit_code == SCORE_GATE else FAILURE
 
 
 def event_of(state: str, before: str | None) -> Event:

@@ -17,7 +17,7 @@ import jinja2
 from runner.nightly.compared import worse_of
 from runner.nightly.history import course_of, dates_of, marks_of
 from runner.nightly.outcome import FAILURE, GOOD, REGRESSION
-from runner.nightly.wording import difference_text, figure, gate_text, interval_text
+from runner.nightly.wording import difference_text, figure, gate_text, interval_text, told_gates
 from runner.progress import duration
 from runner.report.shown import visible
 
@@ -107,7 +107,7 @@ def _config(one: ConfigRecord, nights: Sequence[NightRecord], dates: Sequence[st
             _score(name, score, compared.get(name), course_of(one.name, name, nights, dates))
             for name, score in one.scores.items()
         ],
-        gates=[(gate.get("passed"), gate_text(gate)) for gate in one.gates],
+        gates=[(gate["passed"], gate_text(gate)) for gate in told_gates(one.gates)],
         marks=list(marks_of(one.name, nights, dates)),
         links=[(what, link) for what, link in links if link],
     )

@@ -14,6 +14,7 @@ from runner.folder.layout import RunFolder
 from runner.folder.manifest import read_manifest
 from runner.nightly.child import Stop, run_child, signal_name, watch_signals
 from runner.nightly.compared import MOST_FLIPS, kept
+from runner.nightly.outcome import SCORE_GATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,10 @@ class _Process:
         self._log, self._ways, self._stop, self._last = Path(one.log), ways, stop, last
 
     async def output_of(self, *arguments: str) -> dict[str, Any]:
-        """Return the JSON object that a command prints. Raises RunnerError, whatever becomes of the command."""
+        """Return the JSON object that a command prints. Raises RunnerError, whatever else becomes of the command.
+
+        Exit 4 is a result, too: `compare` judges the run's gates by what it compares.
+        """
         if self._stop.came.is_set():
             raise RunnerError("ended by a signal to the night")
         last = min(self._last, anyio.current_time() + self._ways.review_s)
@@ -78,7 +82,7 @@ class _Process:
             ended = await run_child(command, self._log, _left_until(last), self._stop, self._ways.patience)
         except OSError as error:
             raise RunnerError(f"its process could not be started: {error.strerror}") from error
-        if ended.code != 0 or ended.output is None:
+        if ended.code not in (0, SCORE_GATE) or ended.output is None:
             raise RunnerError(self._what_became(ended))
         return ended.output
 
@@ -90,7 +94,7 @@ class _Process:
         if ended.code < 0:
             return f"its process was ended by {signal_name(-ended.code)}"
         error = (ended.output or {}).get("error")
-        return str(error.get("message")) if isinstance(error, dict) else f"exit {ended.code}"
+        return str(error.get("message")) if isinstance(error, dict) else f"it printed no result (exit {ended.code})"
 
 
 def _left_until(last: float) -> Callable[[], float]:

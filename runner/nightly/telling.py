@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from runner.nightly.outcome import gravest_event, verdict_of
-from runner.nightly.wording import gate_text
+from runner.nightly.wording import told_gates
 from runner.notify import ConfigResult, Flip, Gate, Message, Score, deliver, targets_of
+from runner.pipeline.gates import describe_gate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,7 @@ def _result(one: ConfigRecord) -> ConfigResult:
         verdict=_verdict(one),
         message=one.message or "; ".join(one.notes),
         scores=tuple(_score(name, score, compared.get(name)) for name, score in one.scores.items()),
-        gates=tuple(Gate(str(gate.get("name")), gate.get("passed"), gate_text(gate)) for gate in one.gates),
+        gates=tuple(Gate(gate["name"], gate["passed"], describe_gate(gate)) for gate in told_gates(one.gates)),
         flips=tuple(_flip(flip) for flip in comparison.get("flips", ())),
         flips_in_all=comparison.get("differs"),
         paths=tuple((what, path) for what, path in paths if path is not None),

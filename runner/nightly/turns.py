@@ -17,7 +17,7 @@ from runner.errors import RunnerError
 from runner.folder.layout import RunFolder
 from runner.folder.lock import is_locked
 from runner.nightly.child import Stop, run_child, signal_name, wait_for_any, watch_signals
-from runner.nightly.outcome import INCOMPLETE, RUNNING, state_of, words
+from runner.nightly.outcome import INCOMPLETE, RUNNING, SCORE_GATE, state_of, words
 from runner.nightly.readiness import wait_for_server
 from runner.nightly.record import write_record
 
@@ -143,7 +143,7 @@ def _judge(one: ConfigRecord, ended: Ended, stop: Stop) -> None:
         if key in output:
             setattr(one, key, output[key])
     code, message = ended.code, str(error.get("message") or "")
-    if not error and code not in (0, *_TERMINATED):
+    if not error and code not in (0, SCORE_GATE, *_TERMINATED):  # of a score gate the gate itself tells
         message = str((output.get("warnings") or [""])[-1])
     if stop.exit_code is not None and code in (*_TERMINATED, -signal.SIGTERM, -signal.SIGKILL):
         code, message = stop.exit_code, "ended before it was complete, by a signal to the night"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+
+from runner.pipeline.gates import FAILED_FRACTION, describe_gate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ENDINGS: Final = {True: "passed", False: "MISSED", None: "not judged"}
 
 
 def score_text(score: dict[str, Any]) -> str:
@@ -10,11 +17,14 @@ def score_text(score: dict[str, Any]) -> str:
     return f"{figure(score.get('mean'))}{interval_text(score.get('interval'))}"
 
 
+def told_gates(gates: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the gates that people are told about: that of failed rows, which every run has, only where it is missed."""
+    return [gate for gate in gates if gate["name"] != FAILED_FRACTION or gate["passed"] is False]
+
+
 def gate_text(gate: dict[str, Any]) -> str:
-    """Return a gate as one line: its name, what was asked and found, and whether it passed."""
-    outcome = {True: "passed", False: "missed"}.get(gate.get("passed"), "not decided")  # type: ignore[arg-type]
-    note = f", {gate['note']}" if gate.get("note") else ""
-    return f"{gate.get('name')}: {figure(gate.get('value'))} against {figure(gate.get('limit'))}, {outcome}{note}"
+    """Return a gate as one line: its name, whether it passed, what was found and asked."""
+    return f"{gate['name']} {_ENDINGS[gate['passed']]}: {describe_gate(gate)}"
 
 
 def difference_text(score: dict[str, Any]) -> str:
