@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from runner.nightly import ConfigRecord, NightRecord, Suite
 
+_FLIPS = 3
+
 
 def nightly(
     configs: Annotated[list[Path], typer.Argument(help="The config files (YAML) of the suite.", show_default=False)],
@@ -90,5 +92,5 @@ def _details(one: ConfigRecord) -> Iterator[str]:
         found = compared["scores"].get(name)
         against = f"; against {compared['base']}: {difference_text(found)}" if found else ""
         yield f"{name} {score_text(score)}{against}"
-    yield from (f"changed: {flip_text(flip)}" for flip in compared["flips"])
+    yield from (f"changed: {flip_text(flip)}" for flip in compared["flips"][:_FLIPS])
     yield from one.notes

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from runner.nightly.record import ConfigRecord
 
 # So many flips are kept, and so much of each text: the record of a night is read by people, too.
-MOST_FLIPS: Final = 5
+MOST_FLIPS: Final = 10
 _LONGEST_TEXT = 300
 _FIGURES = (
     "verdict", "base_mean", "run_mean", "difference", "interval", "p_value", "minimum_detectable_effect", "pairs",

@@ -18,7 +18,7 @@ def score_text(score: dict[str, Any]) -> str:
 
 
 def told_gates(gates: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the gates that people are told about: that of failed rows, which every run has, only where it is missed."""
+    """Return the gates that people are told about: that of failed rows, which every run has, only if it is missed."""
     return [gate for gate in gates if gate["name"] != FAILED_FRACTION or gate["passed"] is False]
 
 

@@ -1,6 +1,7 @@
 """A month of nights: a kill, a hung server, a model that gets worse and is mended, a missed night, a full disk.
 
-Of each night verdict, exit code, record, what a receiver was told, what the server was asked, and what is kept are right.
+Of each night verdict, exit code, record, what a receiver was told, what the server answered, and what is kept are
+right.
 """
 
 from __future__ import annotations
