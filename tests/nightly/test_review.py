@@ -13,6 +13,7 @@ import pytest
 from runner.nightly import NightOptions, Ways, load_suite, run_night
 from runner.nightly.child import Patience
 from runner.nightly.history import course_of, dates_of, marks_of
+from runner.nightly.outcome import verdict_of
 from runner.nightly.record import ConfigRecord, NightRecord
 from tests.nightly.test_month import ECHO
 from tests.support.browser import browser, watched
@@ -111,42 +112,37 @@ def test_a_night_whose_page_could_not_be_written_goes_on_once_it_can(
 
 
 class Suite:
-    """Two configs that ask a real server; the answers of the one get worse whenever a night says so."""
+    """A config that asks a real server, whose answers are good or not as a night says."""
 
     def __init__(self, simulator: Simulator, folder: Path) -> None:
         rows = [row | {"answer": row["question"]} for row in questions(30)]
         rows[0] |= {"question": HOSTILE, "answer": HOSTILE}
         dataset = write_rows(folder / "questions.jsonl", rows)
         self.simulator = simulator
-        self.configs = [
-            write_config(
-                folder / f"{name}.yaml",
-                config_for(simulator, dataset, name=name, scorers=[{"name": "exact_match"}, {"name": "includes"}]),
-            )
-            for name in ("arith", "words")
-        ]
+        config = config_for(simulator, dataset, name="arith", scorers=[{"name": "exact_match"}, {"name": "includes"}])
+        self.config = write_config(folder / "arith.yaml", config)
 
     def night(self, day: int, *, good: bool, reports: bool = False) -> NightRecord:
         self.simulator.change(ECHO if good else QUICK)
         now = NOW + timedelta(days=day)
-        return run_night(load_suite(self.configs), NightOptions(), Ways(now=lambda: now, reports=reports))
+        return run_night(load_suite([self.config]), NightOptions(), Ways(now=lambda: now, reports=reports))
 
 
 def test_a_night_without_gates_is_compared_and_its_page_shows_it_and_runs_nothing(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     suite = Suite(simulator, tmp_path)
-    assert suite.night(0, good=True).verdict == "all 2 good"
+    assert suite.night(0, good=True).verdict == "good"
     record = suite.night(1, good=False, reports=True)
-    assert (record.exit_code, record.verdict) == (0, "all 2 good; worse scores: arith, words")
-    for one in record.configs:
-        assert one.comparison is not None
-        assert (one.comparison["base"], one.comparison["verdict"]) == ("nightly-20261127", "worse")
-        assert one.comparison["scores"]["exact_match"]["difference"] == -1.0
-        assert (one.comparison["differs"], len(one.comparison["flips"])) == (60, 10)
-        assert (one.notes, one.report) == ([], f"{one.run_dir}/report.html")
-    assert HOSTILE in [flip["base_text"] for flip in record.configs[0].comparison["flips"]]
-    page = load_suite(suite.configs).folder.page
+    assert (record.exit_code, record.verdict) == (0, "good; its scores are worse than before")
+    (one,) = record.configs
+    assert one.comparison is not None
+    assert (one.comparison["base"], one.comparison["verdict"]) == ("nightly-20261127", "worse")
+    assert one.comparison["scores"]["exact_match"]["difference"] == -1.0
+    assert (one.comparison["differs"], len(one.comparison["flips"])) == (60, 10)
+    assert HOSTILE in [flip["base_text"] for flip in one.comparison["flips"]]
+    assert (one.notes, one.report) == ([], f"{one.run_dir}/report.html")
+    page = load_suite([suite.config]).folder.page
     with browser() as chromium:
         for theme in ("light", "dark"):
             with watched(chromium, page, ready="html", color_scheme=theme) as seen:
@@ -156,13 +152,13 @@ def test_a_night_without_gates_is_compared_and_its_page_shows_it_and_runs_nothin
 def assert_page(seen: Watched, page: Path) -> None:
     view = seen.page
     assert view.title() == f"Good: {page.parent.name}, 2026-11-28"
-    assert view.locator(".mark.good").count() == 4 + 1, "two nights of two configs, and the key"
-    assert view.locator(".course circle").count() == 8
-    assert view.locator(".worse-text").count() == 4
+    assert view.locator(".mark.good").count() == 2 + 1, "two nights, and the key"
+    assert view.locator(".course circle").count() == 4
+    assert view.locator(".worse-text").count() == 2
     assert view.locator("script, img").count() == 0
     assert "onerror=alert" in (view.locator(".flips").first.text_content() or "")
     links = [link.get_attribute("href") or "" for link in view.locator("a").all()]
-    assert sum(link.endswith("report.html") for link in links) == 2
+    assert sum(link.endswith("report.html") for link in links) == 1
     assert all((page.parent / unquote(link)).exists() for link in links)
     assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     seen.assert_quiet()
@@ -195,3 +191,11 @@ def test_what_a_page_shows_of_many_nights() -> None:
     assert [(one.x, one.y) for one in course.points] == [(5.0, 5.0), (120.0, 39.0), (235.0, 5.0)]
     assert (course.low, course.high) == ("0.25", "0.5")
     assert course_of("a", "other", nights, dates) is None
+
+
+def test_a_verdict_names_the_configs_whose_scores_are_worse() -> None:
+    configs = [config for date in ("2026-11-01", "2026-11-02") for config in night_of(date, "good", 0.5).configs]
+    configs[1].name, configs[1].comparison = "b", {"verdict": "worse"}
+    assert verdict_of(configs) == "all 2 good; worse scores: b"
+    configs[0].event = "recovery"
+    assert verdict_of(configs) == "all 2 good; good again: a; worse scores: b"
