@@ -5,6 +5,8 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner.junit import Case, Suite, junit_xml
 
@@ -84,3 +86,11 @@ def test_nothing_is_a_document_too() -> None:
 def test_a_case_ends_in_one_way() -> None:
     with pytest.raises(ValueError, match="exclude each other"):
         Case("n", "c", failure="f", error="e")
+
+
+@given(st.text(st.characters(), max_size=50))
+def test_any_text_makes_a_document_that_reads(text: str) -> None:
+    root = parsed(
+        Suite(text, (Case(text, text, error=text, system_out=text),), timestamp=text, properties={text: text})
+    )
+    assert len(root.findall("testsuite/testcase/error")) == 1

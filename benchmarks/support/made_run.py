@@ -1,4 +1,4 @@
-"""Owns a run folder with answers in it that no server gave: what scoring needs of a run, and nothing else."""
+"""Owns a run folder with answers in it that no server gave: what scoring and comparing need of a run, nothing else."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ _GROUP_ROWS = 2_000
 
 
 def main() -> None:
-    """Write a run into the folder of the first argument: rows as the second says, answers as long as the third."""
+    """Write a run into the folder of the first argument: rows as the second says, answers as long as the third.
+
+    With a fourth, each so many-th answer is another one, and rows have what is compared besides: latency and tokens.
+    """
     folder, rows, length = RunFolder(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+    other = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     values = {
         "name": "made",
         "dataset": {"path": "rows.jsonl", "id": "id", "target": "answer"},
@@ -46,7 +50,8 @@ def main() -> None:
         last = min(first + _PART_ROWS, rows)
         with PartWriter(path, schema) as writer:
             for begin in range(first, last, _GROUP_ROWS):
-                writer.write_columns(_columns(range(begin, min(begin + _GROUP_ROWS, last)), length))
+                numbers = range(begin, min(begin + _GROUP_ROWS, last))
+                writer.write_columns(_columns(numbers, length) | (_compared(numbers, other) if other else {}))
         size, crc32 = file_crc32(path)
         file = CommittedFile("responses", part_name(number), last - first, size, crc32)
         log.append(Commit(log.next_number, "seal", files=(file,)))
@@ -64,6 +69,17 @@ def _columns(numbers: range, length: int) -> dict[str, list[object]]:
         "status": ["ok"] * count,
         "text": [f"{before}{number * 7919 % 100_003}" for number in numbers],
         "target": [f"{before}{number * 7919 % 100_003 + (number % 5 == 0)}" for number in numbers],
+    }
+
+
+def _compared(numbers: range, other: int) -> dict[str, list[object]]:
+    """Return texts that are short, one of `other` off by a million, and figures that are hardly ever the same twice."""
+    return {
+        "text": [f"{number * 7919 % 100_003 + 1_000_000 * (number % other == 0)}" for number in numbers],
+        "target": [f"{number * 7919 % 100_003 + (number % 5 == 0)}" for number in numbers],
+        "latency_s": [1 + number * 7919 % 100_003 / 50_000 + 1 / other for number in numbers],
+        "prompt_tokens": [20 + number % 300 for number in numbers],
+        "completion_tokens": [5 + number * 31 % (300 + other) for number in numbers],
     }
 
 

@@ -18,16 +18,21 @@ def last_good(runs: Path, manifest: Manifest) -> Path | None:
     """Return the newest run below `runs`, one name's folder, that began before this one and was good; null: none.
 
     Good: complete, with exit code 0, so all of its gates passed. It asked the same (dataset path, id, limit and seed,
-    and the request); of which model is not looked at, since what a name's model becomes is what nights compare.
+    and the request); of which model is not looked at, since what a name's model becomes is what nights compare. Where
+    this run has scores, one without any is passed over: it could only hide what came before it.
     """
     wanted = _asked(manifest.identity)
     for folder, earlier in runs_below(runs):
         if earlier.run_id == manifest.run_id or earlier.created_at >= manifest.created_at:
             continue
-        good = earlier.status == COMPLETE and earlier.summary.get("exit_code") == 0
-        if good and earlier.name == manifest.name and _asked(earlier.identity) == wanted:
+        same = earlier.name == manifest.name and _asked(earlier.identity) == wanted
+        if same and _is_good(earlier) and (earlier.scoring or not manifest.scoring):
             return folder.root
     return None
+
+
+def _is_good(manifest: Manifest) -> bool:
+    return manifest.status == COMPLETE and manifest.summary.get("exit_code") == 0
 
 
 def _asked(identity: Mapping[str, Any]) -> dict[str, Any]:

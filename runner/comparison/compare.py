@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runner.comparison.differences import find_differences
-from runner.comparison.flips import find_flips
+from runner.comparison.flips import read_flips, shared_evenly, worst_first
 from runner.comparison.model import Comparison, RunFacts
 from runner.comparison.pairing import pair
 from runner.comparison.reading import open_source, read_rows
-from runner.comparison.scores import compare_score
+from runner.comparison.scores import Scored, compare_score
 from runner.folder.manifest import COMPLETE
 from runner.scorers import SCORERS, score_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from runner.comparison.flips import Changed
     from runner.comparison.model import ScoreComparison
-    from runner.comparison.reading import Source
-    from runner.comparison.scores import ScorePairs
+    from runner.comparison.pairing import Pairs
+    from runner.comparison.reading import Rows, Source
     from runner.folder.manifest import Manifest
     from runner.statistics import Verdict
 
@@ -29,43 +30,35 @@ _NUMBERS = frozenset({"int64", "double"})
 def compare(base: Path, run: Path, *, most_flips: int = 200) -> Comparison:
     """Compare a run with a base, paired by sample, repeat and choice; differences are run minus base.
 
-    Memory: about 60 bytes a row of each run, 8 more for each score. Raises RunFolderError for a folder that is no run,
-    DamagedError.
+    Either may go on meanwhile: each is read as one commit has left it. Memory: 25 bytes a row of each run, 24 a pair,
+    and one column of both at a time. Raises RunFolderError for a folder that is no run, DamagedError, and BusyError
+    where a run of very many parts is rewritten meanwhile.
     """
-    first, second = open_source(base), open_source(run)
-    kinds, not_compared = _comparable(first.manifest, second.manifest)
-    content, notes = _content(first.manifest, second.manifest)
-    notes = [*_unfinished(first), *_unfinished(second), *notes]
-    names = list(kinds)
-    pairs = pair(
-        read_rows(first, content, names),
-        read_rows(second, content, names),
-        {name: SCORERS[kind].worst for name, kind in kinds.items()},
-    )
-    by_key = second.manifest.config["request"]["endpoint"] == "loglikelihood"
-    scores: dict[str, ScoreComparison] = {}
-    values: dict[str, tuple[ScorePairs, bool]] = {}
-    for name, kind in kinds.items():
-        first_choices = by_key and kind == "multiple_choice"
-        scores[name], own = compare_score(name, kind, SCORERS[kind], pairs, first_choices=first_choices)
-        values[name] = own, SCORERS[kind].lower_is_better
-    if not len(pairs.base_rows):
-        notes.append("no row of one run has a counterpart in the other: are they of the same dataset?")
-    return Comparison(
-        base=_facts(first),
-        run=_facts(second),
-        pairs=len(pairs.base_rows),
-        only_base=pairs.only_base,
-        only_run=pairs.only_run,
-        changed=pairs.changed,
-        by_sample_means=pairs.by_means,
-        verdict=overall({name: one.verdict for name, one in scores.items()}),
-        scores=scores,
-        differences=find_differences(pairs, first, second),
-        flips=find_flips(values, pairs, first, second, most_flips) if most_flips else [],
-        not_compared=not_compared,
-        notes=notes,
-    )
+    with open_source(base) as first, open_source(run) as second:
+        kinds, not_compared = _comparable(first.manifest, second.manifest)
+        content, doubts = _content(first.manifest, second.manifest)
+        base_rows, run_rows = read_rows(first, content), read_rows(second, content)
+        pairs = pair(base_rows.usable(), run_rows.usable())
+        scores: dict[str, ScoreComparison] = {}
+        changed: dict[str, list[Changed]] = {}
+        for score in _scored(kinds, second.manifest):
+            scores[score.name], values = compare_score(score, pairs, base_rows, run_rows)
+            changed[score.name] = worst_first(score, values, most_flips)
+        return Comparison(
+            base=_facts(base_rows),
+            run=_facts(run_rows),
+            pairs=pairs.count,
+            only_base=pairs.only_base,
+            only_run=pairs.only_run,
+            changed=pairs.changed,
+            by_sample_means=pairs.by_means,
+            verdict=overall({name: one.verdict for name, one in scores.items()}),
+            scores=scores,
+            differences=find_differences(pairs, base_rows, run_rows),
+            flips=read_flips(shared_evenly(changed, most_flips), pairs, first, second),
+            not_compared=not_compared,
+            notes=[*_notes(first, second, pairs), *doubts],
+        )
 
 
 def overall(verdicts: Mapping[str, Verdict]) -> Verdict:
@@ -114,17 +107,30 @@ def _content(base: Manifest, run: Manifest) -> tuple[list[str], list[str]]:
             columns.append(f"in_{name}")
         else:
             notes.append(f"in_{name} has another type in the base and says nothing of whether a sample changed")
+    if not columns:
+        notes.append("neither target nor a kept column is in both runs: pairs have the same id, whatever they are")
     return sorted(columns), sorted(notes)
 
 
-def _unfinished(source: Source) -> list[str]:
-    if source.manifest.status == COMPLETE:
-        return []
-    return [f"{source.folder.root} is not complete ({source.manifest.status}): what it has so far is compared"]
+def _scored(kinds: Mapping[str, str], run: Manifest) -> Iterator[Scored]:
+    by_key = run.config["request"]["endpoint"] == "loglikelihood"
+    for name, kind in kinds.items():
+        yield Scored(name, kind, SCORERS[kind], first_choices=by_key and kind == "multiple_choice")
 
 
-def _facts(source: Source) -> RunFacts:
-    manifest = source.manifest
-    rows = sum(part.rows for part in source.log.parts("responses"))
+def _notes(base: Source, run: Source, pairs: Pairs) -> Iterator[str]:
+    for source in (base, run):
+        if source.manifest.status != COMPLETE:
+            yield f"{source.folder.root} is not complete ({source.manifest.status}): what it has so far is compared"
+    before, after = base.manifest.identity, run.manifest.identity
+    other = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    if datasets := [key for key in other if key.startswith("dataset.")]:
+        yield f"the runs are of other datasets ({', '.join(datasets)}): what has the same id and content is compared"
+    if not pairs.count:
+        yield "no row of one run has a counterpart in the other: are they of the same dataset?"
+
+
+def _facts(rows: Rows) -> RunFacts:
+    manifest, folder = rows.source.manifest, rows.source.folder
     model = manifest.config["model"]["name"]
-    return RunFacts(manifest.run_id, str(source.folder.root), manifest.name, model, manifest.status, rows)
+    return RunFacts(manifest.run_id, str(folder.root), manifest.name, model, manifest.status, len(rows.statuses))

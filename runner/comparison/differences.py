@@ -8,46 +8,51 @@ import numpy as np
 
 from runner.comparison.model import Difference
 from runner.records import STATUSES
-from runner.statistics import clustered, mean_difference
+from runner.statistics import paired_difference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runner.comparison.pairing import Pairs
-    from runner.comparison.reading import Source
+    from runner.comparison.reading import Rows
 
-_QUANTILES = (
-    ("latency_p50", "latency_s", 0.5),
-    ("latency_p95", "latency_s", 0.95),
-    ("first_token", "first_token_s", 0.5),
-)
+_QUANTILES = {
+    "latency_s": (("latency_p50", 0.5), ("latency_p95", 0.95)),
+    "first_token_s": (("first_token", 0.5),),
+}
 _MEANS = (("prompt_tokens", "tokens/row"), ("completion_tokens", "tokens/row"), ("cost_usd", "USD/row"))
 _OUTCOMES = ("failed", "truncated", "refused", "content_filter")
 
 
-def find_differences(pairs: Pairs, base: Source, run: Source) -> dict[str, Difference]:
-    """Return the figures of the paired rows in both runs, by name; the total cost is that of the whole runs."""
+def find_differences(pairs: Pairs, base: Rows, run: Rows) -> dict[str, Difference]:
+    """Return the figures of the paired rows in both runs, by name; the total cost is that of the whole runs.
+
+    Times, tokens and cost are those of pairs that both runs answered. One column of each run is held at a time.
+    """
     found: dict[str, Difference] = {}
-    for name, column, share in _QUANTILES:
-        values = [_values(pairs, column, side) for side in (0, 1)]
-        known = [one[~np.isnan(one)] for one in values]
-        figures = [float(np.quantile(one, share)) if len(one) else None for one in known]
-        found[name] = _difference("s", *figures)
-    for name, unit in _MEANS:
-        found[name] = _paired(pairs, _values(pairs, name, 0), _values(pairs, name, 1), unit)
-    found["total_cost_usd"] = _difference("USD", base.log.totals.cost, run.log.totals.cost)
+    for column in _QUANTILES:
+        found |= _of_quantiles(pairs, column, base, run)
+    for column, unit in _MEANS:
+        values = pairs.base.means(base.measured(column)), pairs.run.means(run.measured(column))
+        found[column] = _paired(pairs, *values, unit)
+    found["total_cost_usd"] = _difference("USD", base.source.cost_usd, run.source.cost_usd)
     for status in _OUTCOMES:
         number = STATUSES.index(status)
-        first = (pairs.base.statuses[pairs.base_rows] == number).astype(np.float64)
-        second = (pairs.run.statuses[pairs.run_rows] == number).astype(np.float64)
-        found[f"{status}_fraction"] = _paired(pairs, first, second, "of rows")
+        fractions = pairs.base.means((base.statuses == number) * 1.0), pairs.run.means((run.statuses == number) * 1.0)
+        found[f"{status}_fraction"] = _paired(pairs, *fractions, "of rows")
     return found
 
 
-def _values(pairs: Pairs, column: str, side: int) -> NDArray[np.float64]:
-    rows, chosen = ((pairs.base, pairs.base_rows), (pairs.run, pairs.run_rows))[side]
-    values: NDArray[np.float64] = rows.measured[column][chosen].astype(np.float64)
-    return values
+def _of_quantiles(pairs: Pairs, column: str, base: Rows, run: Rows) -> dict[str, Difference]:
+    """Compare quantiles of the rows, not of means, of pairs that have a value in both runs."""
+    values = [rows.measured(column) for rows in (base, run)]
+    both = ~np.isnan(pairs.base.means(values[0])) & ~np.isnan(pairs.run.means(values[1]))
+    known = [one[side.rows_of(both)] for one, side in zip(values, (pairs.base, pairs.run), strict=True)]
+    found = {}
+    for name, share in _QUANTILES[column]:
+        figures = [float(np.nanquantile(one, share)) if len(one) else None for one in known]
+        found[name] = _difference("s", *figures)
+    return found
 
 
 def _paired(pairs: Pairs, base: NDArray[np.float64], run: NDArray[np.float64], unit: str) -> Difference:
@@ -55,8 +60,7 @@ def _paired(pairs: Pairs, base: NDArray[np.float64], run: NDArray[np.float64], u
     if not both.any():
         return Difference(unit, None, None, None)
     first, second = base[both], run[both]
-    span = float(max(first.max(), second.max()) - min(first.min(), second.min()))
-    estimate = mean_difference(clustered(pairs.samples[both], second - first, pairs.count), span)
+    estimate = paired_difference(first, second, pairs.samples[both])
     interval = (estimate.interval.low, estimate.interval.high) if estimate.interval else None
     return Difference(unit, float(first.mean()), float(second.mean()), estimate.difference, interval)
 

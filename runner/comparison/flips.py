@@ -2,88 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from runner.comparison.model import Flip
-from runner.sinks import rows_at
+from runner.sinks import response_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from runner.comparison.pairing import Pairs
     from runner.comparison.reading import Source
-    from runner.comparison.scores import ScorePairs
+    from runner.comparison.scores import Scored, ScorePairs
 
 _MOST_CHARACTERS = 2_000
 _COLUMNS = ("sample_id", "repeat", "choice", "status", "text", "refusal", "tool_calls", "error_message", "target")
 
 
-def find_flips(
-    scores: Mapping[str, tuple[ScorePairs, bool]], pairs: Pairs, base: Source, run: Source, most: int
-) -> list[Flip]:
-    """Return up to `most` flips, shared evenly between the scores: what was lost first, the largest differences first.
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A pair whose score changed: the pair's number, and both values."""
 
-    `scores` are the pairs of each score, and whether lower is better. Raises DamagedError.
-    """
-    chosen: list[tuple[str, ScorePairs, int]] = []
-    own = {name: _worst_first(values, lower=lower, most=most) for name, (values, lower) in scores.items()}
-    flipped = [name for name, places in own.items() if len(places)]
-    for name in flipped:
-        chosen += [(name, scores[name][0], place) for place in own[name][: max(1, most // len(flipped))].tolist()]
-    chosen = chosen[:most]
-    numbers = [int(values.which[place]) for _, values, place in chosen]
-    before = _rows(base, [int(pairs.base_at[number]) for number in numbers])
-    after = _rows(run, [int(pairs.run_at[number]) for number in numbers])
-    return [
-        _flip(
-            name,
-            (float(values.base[place]), float(values.run[place])),
-            before[int(pairs.base_at[number])],
-            after[int(pairs.run_at[number])],
-            by_means=pairs.by_means,
-        )
-        for (name, values, place), number in zip(chosen, numbers, strict=True)
-    ]
+    score: str
+    pair: int
+    base_value: float
+    run_value: float
 
 
-def _worst_first(values: ScorePairs, *, lower: bool, most: int) -> NDArray[np.int64]:
-    """Return places of flips: losses by size, then gains by size; no more than `most`."""
-    gain = (values.base - values.run) if lower else (values.run - values.base)
+def worst_first(score: Scored, values: ScorePairs, most: int) -> list[Changed]:
+    """Return flips of one score: losses by size, then gains by size, equal ones as they stand; at most so many."""
+    gain = values.base - values.run if score.kind.lower_is_better else values.run - values.base
     changed = np.flatnonzero(gain)
     # Losses sort by how far below 0 they are; gains come behind all of them, the largest first.
     rank = np.where(gain[changed] < 0, gain[changed], np.inf)
-    order = np.lexsort((-np.abs(gain[changed]), rank))[:most]
-    return changed[order]
+    places = changed[np.lexsort((-np.abs(gain[changed]), rank))[:most]]
+    columns = (column[places].tolist() for column in (values.which, values.base, values.run))
+    return [Changed(score.name, *one) for one in zip(*columns, strict=True)]
 
 
-def _rows(source: Source, wanted: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Return some rows of a run by their number over all parts."""
-    found: dict[int, dict[str, Any]] = {}
-    first = 0
-    for part in source.log.parts("responses"):
-        own = sorted({row - first for row in wanted if first <= row < first + part.rows})
-        if own:
-            path = source.folder.table("responses") / part.name
-            for place, values in zip(own, rows_at(path, own, _COLUMNS), strict=True):
-                found[first + place] = dict(zip(_COLUMNS, values, strict=True))
-        first += part.rows
-    return found
+def shared_evenly(changed: Mapping[str, Sequence[Changed]], most: int) -> list[Changed]:
+    """Return at most so many flips of all scores, as many of each that has any."""
+    flipped = [own for own in changed.values() if own]
+    each = max(1, most // max(1, len(flipped)))
+    return [one for own in flipped for one in own[:each]][:most]
 
 
-def _flip(
-    score: str, values: tuple[float, float], base: Mapping[str, Any], run: Mapping[str, Any], *, by_means: bool
-) -> Flip:
+def read_flips(changed: Sequence[Changed], pairs: Pairs, base: Source, run: Source) -> list[Flip]:
+    """Read what both runs answered. Raises DamagedError, BusyError."""
+    numbers = np.array([one.pair for one in changed], dtype=np.int64)
+    base_places, run_places = pairs.base.first_rows(numbers).tolist(), pairs.run.first_rows(numbers).tolist()
+    before = response_rows(base.snapshot, base_places, _COLUMNS)
+    after = response_rows(run.snapshot, run_places, _COLUMNS)
+    return [
+        _flip(one, before[base_place], after[run_place], by_means=pairs.by_means)
+        for one, base_place, run_place in zip(changed, base_places, run_places, strict=True)
+    ]
+
+
+def _flip(changed: Changed, base: Mapping[str, Any], run: Mapping[str, Any], *, by_means: bool) -> Flip:
     return Flip(
-        score=score,
+        score=changed.score,
         sample_id=base["sample_id"],
         repeat=None if by_means else base["repeat"],
         choice=None if by_means else base["choice"],
-        base_value=values[0],
-        run_value=values[1],
+        base_value=changed.base_value,
+        run_value=changed.run_value,
         base_text=_text(base),
         run_text=_text(run),
         base_status=base["status"],

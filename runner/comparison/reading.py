@@ -1,17 +1,31 @@
-"""Owns reading a run for comparison: a few numbers for each row, in arrays that are made at once, a batch at a time."""
+"""Owns reading a run for comparison: what each row is, in 25 bytes, and then one column of numbers at a time."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runner.comparison.pairing import Identities
 from runner.errors import RunFolderError
 from runner.folder.commits import read_commits
-from runner.folder.layout import RunFolder, scores_table
+from runner.folder.layout import RunFolder
 from runner.folder.manifest import read_manifest
-from runner.sinks import column_hashes, column_numbers, column_statuses, read_columns
+from runner.records import STATUSES
+from runner.scorers import ANSWERED, REFUSED
+from runner.sinks import (
+    MOST_OPEN,
+    SCORES,
+    column_hashes,
+    column_orders,
+    column_statuses,
+    response_batches,
+    response_numbers,
+    score_numbers,
+    take_snapshot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,111 +33,85 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from runner.folder.commits import CommitLog
     from runner.folder.manifest import Manifest
+    from runner.sinks import Snapshot
 
-_PLACE = ("sample_id", "repeat", "choice")
-MEASURED = ("latency_s", "first_token_s", "prompt_tokens", "completion_tokens", "cost_usd")
+_SKIPPED = STATUSES.index("skipped")
+_ANSWERED = np.array([status in ANSWERED | REFUSED for status in STATUSES])
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A run that is read: its folder, manifest and commits."""
+    """A run as one commit has left it, open for reading; what its accepted answers cost in USD, null if unknown."""
 
     folder: RunFolder
     manifest: Manifest
-    log: CommitLog
+    snapshot: Snapshot
+    cost_usd: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Columns of all rows of a run. `samples`, `places` and `contents` are hashes, those of this process.
+    """All rows of a run: what each is and how it ended; further columns are read when they are wanted."""
 
-    `places` are of sample, repeat and choice. Values that are null are NaN.
-    """
-
-    samples: NDArray[np.int64]
-    places: NDArray[np.int64]
-    contents: NDArray[np.int64]
-    repeats: NDArray[np.int32]
-    choices: NDArray[np.int32]
+    source: Source
+    identities: Identities
     statuses: NDArray[np.int8]
-    measured: dict[str, NDArray[np.float32]]
-    scores: dict[str, NDArray[np.float64]]
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Which rows have an answer, a refusal too."""
+        found: NDArray[np.bool_] = _ANSWERED[self.statuses]
+        return found
+
+    @property
+    def first_choices(self) -> NDArray[np.bool_]:
+        """Which rows are choice 0."""
+        found: NDArray[np.bool_] = self.identities.orders % 2**31 == 0
+        return found
+
+    def usable(self) -> Identities:
+        """Return the rows that may be in a pair: all but those of dataset rows that were skipped."""
+        skipped = self.statuses == _SKIPPED
+        return self.identities.at(np.flatnonzero(~skipped)) if skipped.any() else self.identities
+
+    def measured(self, column: str) -> NDArray[np.float64]:
+        """Read a column of numbers; NaN where it is null, and for rows without an answer. Raises DamagedError."""
+        values = response_numbers(self.source.snapshot, column)
+        values[~self.answered] = np.nan
+        return values
+
+    def scored(self, name: str) -> NDArray[np.float64]:
+        """Read a score; NaN for rows without one. Raises DamagedError."""
+        return score_numbers(self.source.snapshot, name)
 
 
-def open_source(run_dir: Path) -> Source:
-    """Read what a run is. Raises RunFolderError, DamagedError."""
+@contextmanager
+def open_source(run_dir: Path) -> Iterator[Source]:
+    """Open a run, which may go on meanwhile. Raises RunFolderError, DamagedError, BusyError."""
     folder = RunFolder(run_dir)
-    return Source(folder, read_manifest(folder), read_commits(folder))
+    manifest = read_manifest(folder)
+    # Two runs are open at once.
+    with take_snapshot(folder, ("responses", SCORES), most_open=MOST_OPEN // 2) as snapshot:
+        if not snapshot.tables["responses"]:
+            raise RunFolderError(f"{run_dir}: the run has no table yet", hint="wait until its first request was sent")
+        yield Source(folder, manifest, snapshot, read_commits(folder).totals.cost)
 
 
-def read_rows(source: Source, content: Sequence[str], scores: Sequence[str]) -> Rows:
-    """Read all rows of a run; `content` names the columns that say what a sample is.
-
-    Raises DamagedError, and RunFolderError for a run whose parts are replaced meanwhile.
-    """
-    parts = source.log.parts("responses")
-    rows = _empty(sum(part.rows for part in parts), scores)
-    first = 0
-    for part in parts:
-        at = first
-        for batch in read_columns(
-            source.folder.table("responses") / part.name, [*_PLACE, "status", *MEASURED, *content]
-        ):
-            _put(rows, slice(at, at + batch.num_rows), batch, content)
-            at += batch.num_rows
-        _check(source, part.name, at - first, part.rows)
-        _put_scores(source, rows, part.name, first)
-        first = at
-    return rows
+def read_rows(source: Source, content: Sequence[str]) -> Rows:
+    """Read what all rows of a run are; `content` names the columns that say what a sample is. Raises DamagedError."""
+    samples, contents, orders, statuses = [], [], [], []
+    for batch in response_batches(source.snapshot, ["sample_id", "repeat", "choice", "status", *content]):
+        samples.append(column_hashes(batch, ["sample_id"]))
+        contents.append(column_hashes(batch, content) if content else np.zeros(batch.num_rows, dtype=np.int64))
+        orders.append(column_orders(batch))
+        statuses.append(column_statuses(batch))
+    identities = Identities(*(_joined(pieces, np.int64) for pieces in (samples, contents, orders)))
+    return Rows(source, identities, _joined(statuses, np.int8))
 
 
-def _empty(count: int, scores: Sequence[str]) -> Rows:
-    return Rows(
-        np.zeros(count, dtype=np.int64),
-        np.zeros(count, dtype=np.int64),
-        np.zeros(count, dtype=np.int64),
-        np.zeros(count, dtype=np.int32),
-        np.zeros(count, dtype=np.int32),
-        np.zeros(count, dtype=np.int8),
-        {name: np.empty(count, dtype=np.float32) for name in MEASURED},
-        {name: np.full(count, np.nan) for name in scores},
-    )
-
-
-def _put(rows: Rows, where: slice, batch: Any, content: Sequence[str]) -> None:
-    if where.stop > len(rows.samples):
-        return  # another part than the commit names: `_check` says so
-    rows.samples[where] = column_hashes(batch, ["sample_id"])
-    rows.places[where] = column_hashes(batch, _PLACE)
-    if content:
-        rows.contents[where] = column_hashes(batch, content)
-    rows.repeats[where] = column_numbers(batch, "repeat")
-    rows.choices[where] = column_numbers(batch, "choice")
-    rows.statuses[where] = column_statuses(batch)
-    for name in MEASURED:
-        rows.measured[name][where] = column_numbers(batch, name)
-
-
-def _put_scores(source: Source, rows: Rows, part: str, first: int) -> None:
-    if not rows.scores:
-        return
-    path = source.folder.table(scores_table(source.manifest.scoring)) / part
-    at = first
-    for batch in _score_batches(path, rows.scores):
-        for name, values in rows.scores.items():
-            values[at : at + batch.num_rows] = column_numbers(batch, f"score_{name}")
-        at += batch.num_rows
-
-
-def _score_batches(path: Path, scores: dict[str, Any]) -> Iterator[Any]:
-    return read_columns(path, [f"score_{name}" for name in scores])
-
-
-def _check(source: Source, part: str, found: int, expected: int) -> None:
-    if found != expected:
-        raise RunFolderError(
-            f"{source.folder.table('responses') / part}: was replaced while it was read",
-            hint="the run goes on; compare again",
-        )
+def _joined(pieces: list[Any], kind: Any) -> Any:
+    """Return one array, and leave nothing of the pieces."""
+    joined = np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)
+    pieces.clear()
+    return joined

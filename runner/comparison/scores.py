@@ -8,18 +8,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runner.comparison.model import ScoreComparison
-from runner.comparison.pairing import answered
-from runner.statistics import binary_difference, clustered, judge, mean_difference
+from runner.statistics import judge, paired_difference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from runner.comparison.pairing import Pairs
+    from runner.comparison.pairing import Pairs, Side
+    from runner.comparison.reading import Rows
     from runner.scorers import ScorerKind
-    from runner.statistics import Estimate
 
 # Differences within 2 % of the way from worst to best are none that matter.
 _TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A score that both runs have: its name, its scorer's, and on which rows it stands: all, or those of choice 0."""
+
+    name: str
+    scorer: str
+    kind: ScorerKind
+    first_choices: bool
+
+    def own_rows(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return the rows of a run that it stands on."""
+        return rows.first_choices if self.first_choices else np.ones(len(rows.statuses), dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +44,32 @@ class ScorePairs:
     which: NDArray[np.int64]
 
 
-def compare_score(
-    name: str, scorer: str, kind: ScorerKind, pairs: Pairs, *, first_choices: bool
-) -> tuple[ScoreComparison, ScorePairs]:
-    """Compare one score; with `first_choices` it stands on choice 0 only. Returns the values of its pairs, too."""
-    base, run = pairs.base.scores[name][pairs.base_rows], pairs.run.scores[name][pairs.run_rows]
-    own = np.ones(len(base), dtype=bool)
-    if first_choices and not pairs.by_means:
-        own = pairs.base.choices[pairs.base_rows] == 0
-    base_answered = answered(pairs.base)[pairs.base_rows]
-    run_answered = answered(pairs.run)[pairs.run_rows]
-    means_all = _means_of_all(base[own], run[own], kind.worst)
-    if kind.worst is None:
-        valid = own & base_answered & run_answered & ~np.isnan(base) & ~np.isnan(run)
-    else:
-        valid = own & base_answered & run_answered & ~(np.isnan(base) & np.isnan(run))
-        base, run = (np.where(np.isnan(values), kind.worst, values) for values in (base, run))
-    which = np.flatnonzero(valid)
-    chosen = ScorePairs(base[which], run[which], which)
-    samples = int(np.count_nonzero(np.bincount(pairs.samples[which], minlength=pairs.count)))
-    estimate = _estimate(chosen, pairs, samples, kind)
-    tolerance = _tolerance(chosen, kind)
-    better = (chosen.run < chosen.base) if kind.lower_is_better else (chosen.run > chosen.base)
+@dataclass(frozen=True, slots=True)
+class _OneRun:
+    """One score in one run, a place for each pair: its mean over the pair's answered rows, NaN where none has it.
+
+    `answered`, `scored`: one of the rows has an answer, or a score. `mean_all` is over all pairs that it stands on.
+    """
+
+    answered: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
+    means: NDArray[np.float64]
+    mean_all: float | None
+
+
+def compare_score(score: Scored, pairs: Pairs, base_rows: Rows, run_rows: Rows) -> tuple[ScoreComparison, ScorePairs]:
+    """Compare one score of two runs; returns the values of its pairs, too. Raises DamagedError."""
+    kind = score.kind
+    stands = pairs.base.any(score.own_rows(base_rows)) & pairs.run.any(score.own_rows(run_rows))
+    base, run = _one_run(score, pairs.base, base_rows, stands), _one_run(score, pairs.run, run_rows, stands)
+    which = np.flatnonzero(stands & ~np.isnan(base.means) & ~np.isnan(run.means) & (base.scored | run.scored))
+    chosen = ScorePairs(base.means[which], run.means[which], which)
+    samples, tolerance = pairs.samples[which], _tolerance(chosen, kind)
+    estimate = paired_difference(chosen.base, chosen.run, samples, kind.span) if len(which) else None
+    better = int(np.count_nonzero(chosen.run < chosen.base if kind.lower_is_better else chosen.run > chosen.base))
     found = estimate.interval if estimate else None
     return ScoreComparison(
-        scorer=scorer,
+        scorer=score.scorer,
         base_mean=float(chosen.base.mean()) if len(which) else None,
         run_mean=float(chosen.run.mean()) if len(which) else None,
         difference=estimate.difference if estimate else None,
@@ -67,31 +81,32 @@ def compare_score(
         tolerance=tolerance,
         lower_is_better=kind.lower_is_better,
         pairs=len(which),
-        samples=samples,
-        gained=int(better.sum()),
-        lost=int((chosen.run != chosen.base).sum() - better.sum()),
-        all=int(own.sum()),
-        base_mean_all=means_all[0] if means_all else None,
-        run_mean_all=means_all[1] if means_all else None,
-        difference_all=means_all[1] - means_all[0] if means_all else None,
+        samples=int(np.count_nonzero(np.bincount(samples))) if len(which) else 0,
+        gained=better,
+        lost=int(np.count_nonzero(chosen.run != chosen.base)) - better,
+        all=int(stands.sum()),
+        base_mean_all=base.mean_all,
+        run_mean_all=run.mean_all,
+        difference_all=None if base.mean_all is None or run.mean_all is None else run.mean_all - base.mean_all,
         unpaired={
-            "base": int((own & ~base_answered & run_answered).sum()),
-            "run": int((own & base_answered & ~run_answered).sum()),
-            "both": int((own & ~base_answered & ~run_answered).sum()),
+            "base": int(np.count_nonzero(stands & ~base.answered & run.answered)),
+            "run": int(np.count_nonzero(stands & base.answered & ~run.answered)),
+            "both": int(np.count_nonzero(stands & ~base.answered & ~run.answered)),
         },
     ), chosen
 
 
-def _estimate(chosen: ScorePairs, pairs: Pairs, samples: int, kind: ScorerKind) -> Estimate | None:
-    if not len(chosen.which):
-        return None
-    binary = all(bool(np.isin(values, (0.0, 1.0)).all()) for values in (chosen.base, chosen.run))
-    if binary and samples == len(chosen.which):
-        return binary_difference(samples, int((chosen.run > chosen.base).sum()), int((chosen.run < chosen.base).sum()))
-    differences = clustered(pairs.samples[chosen.which], chosen.run - chosen.base, pairs.count)
-    together = np.concatenate([chosen.base, chosen.run])
-    span = kind.span if kind.span is not None else float(together.max() - together.min())
-    return mean_difference(differences, span)
+def _one_run(score: Scored, side: Side, rows: Rows, stands: NDArray[np.bool_]) -> _OneRun:
+    values, worst = rows.scored(score.name), score.kind.worst
+    own = score.own_rows(rows)
+    scored = side.any(own & ~np.isnan(values))
+    mean_all = None
+    if worst is not None:
+        values[own & np.isnan(values)] = worst
+        mean_all = float(side.means(values)[stands].mean()) if stands.any() else None
+    own &= rows.answered
+    values[~own] = np.nan
+    return _OneRun(side.any(own), scored, side.means(values), mean_all)
 
 
 def _tolerance(chosen: ScorePairs, kind: ScorerKind) -> float:
@@ -102,12 +117,3 @@ def _tolerance(chosen: ScorePairs, kind: ScorerKind) -> float:
         return 0.0
     in_unit = min(chosen.base.min(), chosen.run.min()) >= 0 and max(chosen.base.max(), chosen.run.max()) <= 1
     return _TOLERANCE * (1.0 if in_unit else abs(float(chosen.base.mean())))
-
-
-def _means_of_all(
-    base: NDArray[np.float64], run: NDArray[np.float64], worst: float | None
-) -> tuple[float, float] | None:
-    if worst is None or not len(base):
-        return None
-    first, second = (float(np.where(np.isnan(values), worst, values).mean()) for values in (base, run))
-    return first, second

@@ -79,8 +79,8 @@ def exit_code_of(gates: Iterable[Mapping[str, Any]]) -> int:
 def describe_gate(gate: Mapping[str, Any]) -> str:
     """Return value and limit of a gate, what it was compared with, and its note, on one line."""
     least = gate["name"].endswith(".min")
-    value = "no value" if gate["value"] is None else f"{gate['value']:.4g}"
-    text = f"{value}, {'at least' if least else 'at most'} {gate['limit']:.4g}"
+    value = "no value" if gate["value"] is None else _apart(gate["value"], gate["limit"])
+    text = f"{value}, {'at least' if least else 'at most'} {gate['limit']:.6g}"
     if gate.get("interval"):
         low, high = gate["interval"]
         text += f"; 95 % interval [{low:.4g}, {high:.4g}], {gate['verdict']}"
@@ -157,6 +157,12 @@ def _within_noise(found: ScoreComparison) -> str:
     if found.minimum_detectable_effect is None:
         return f"{note} tell nothing"
     return f"{note} show a difference of {found.minimum_detectable_effect:.3g} or more; a larger dataset shows less"
+
+
+def _apart(value: float, limit: float) -> str:
+    """Return a value with four digits, or more where it would look like a limit that it is not."""
+    text = f"{value:.4g}"
+    return f"{value:.12g}" if _exceeds(abs(value - limit), 0.0) and text == f"{limit:.4g}" else text
 
 
 def _exceeds(value: float, limit: float) -> bool:

@@ -14,8 +14,8 @@ from runner.digest import digest128
 from runner.errors import UsageError
 from runner.records import STATUSES
 from runner.scorers import ANSWERED, REFUSED, votes
-from runner.sinks import column_hashes, column_numbers, column_statuses, column_values, read_columns
-from runner.statistics import clustered, interval, majority_scores, pass_at_k
+from runner.sinks import column_hashes, column_numbers, column_orders, column_statuses, column_values, read_columns
+from runner.statistics import clustered, interval, majority_scores, numbered, pass_at_k
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = N
     rows = _read(log, scoring, by, repeated=repeated)
     # Without repeats and choices each row is a sample of its own.
     total = sum(map(len, rows.statuses))
-    samples, count = _numbered(_joined(rows.samples, np.int64)) if repeated else (np.arange(total), total)
+    samples, count = numbered(_joined(rows.samples, np.int64)) if repeated else (np.arange(total), total)
     statuses, orders = _joined(rows.statuses, np.int8), _joined(rows.orders, np.int64)
     firsts, groups = _joined(rows.firsts, np.bool_), _joined(rows.groups, np.int64)
     summary: dict[str, Any] = {}
@@ -188,9 +188,9 @@ def _add(rows: _Rows, batch: Any, voters: list[NamedScorer], by: str | None) -> 
     if "sample_id" in batch.schema.names:
         rows.samples.append(column_hashes(batch, ["sample_id"]))
     rows.statuses.append(column_statuses(batch))
-    repeats, choices = column_numbers(batch, "repeat"), column_numbers(batch, "choice")
-    rows.orders.append((repeats * 2**31 + choices).astype(np.int64))
-    rows.firsts.append(choices == 0)
+    orders = column_orders(batch)
+    rows.orders.append(orders)
+    rows.firsts.append(orders % 2**31 == 0)
     for one in voters:
         columns = {name: column_values(batch, name) for name in ("status", *one.scorer.reads)}
         answers = (0 if answer is None else _number(answer) for answer in votes(one.scorer, columns))
@@ -209,17 +209,6 @@ def _group(names: dict[str, int], value: Any) -> int:
     if name not in names and len(names) >= _MOST_GROUPS:
         raise UsageError(f"--by: the column has more than {_MOST_GROUPS:,} values", hint="choose one with fewer")
     return names.setdefault(name, len(names))
-
-
-def _numbered(hashes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Return a number for each row's sample, in the order in which samples came, and how many there are.
-
-    Hashes differ from process to process; intervals must not.
-    """
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse], len(first)
 
 
 def _joined(pieces: list[Any], kind: Any) -> Any:

@@ -16,7 +16,8 @@ class RunSummary:
     `samples` counts usable dataset rows, `requests` samples × repeats. `ok`, `failed` and `by_status` count rows of
     `responses` as they stand; `superseded` rows that were replaced. `http_requests`, `retries`, `rate_limited`, tokens
     and cost are sums over all attempts of all sessions. `cost_usd` is null unless every answer's cost is known.
-    `scores` says by name what each score comes to, over the answered rows and over all.
+    `scores` says by name what each score comes to, over the answered rows and over all; `gates` what the run had to
+    reach, and whether it passed (null: not judged).
     `latency_s` holds percentiles of answered requests, exact to 2.5 %. `wall_s` sums all sessions.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.sinks.arrays import response_batches, response_numbers, response_rows, score_numbers
 from runner.sinks.beside import PLACE, scores_beside
 from runner.sinks.bodies import JOINED, RAW_JOINED, raw_rows
 from runner.sinks.columns import JoinedTexts, Repeated
@@ -25,6 +26,7 @@ from runner.sinks.snapshot import MOST_OPEN, SCORES, PartFile, Snapshot, take_sn
 from runner.sinks.values import (
     column_hashes,
     column_numbers,
+    column_orders,
     column_statuses,
     column_times,
     column_values,
@@ -52,6 +54,7 @@ __all__ = [
     "column_hashes",
     "column_names",
     "column_numbers",
+    "column_orders",
     "column_statuses",
     "column_times",
     "column_values",
@@ -67,10 +70,14 @@ __all__ = [
     "read_row_groups",
     "read_whole_keys",
     "replace_values",
+    "response_batches",
+    "response_numbers",
+    "response_rows",
     "responses_schema",
     "row_groups",
     "rows_at",
     "rows_where",
+    "score_numbers",
     "scored_rows",
     "scores_beside",
     "scores_schema",

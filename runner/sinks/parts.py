@@ -205,16 +205,23 @@ def read_row_groups_with(
     `places` are in order. Raises DamagedError.
     """
     with naming_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        first = 0
-        for number in range(file.num_row_groups):
-            rows = file.metadata.row_group(number).num_rows
-            if np.searchsorted(places, first) < np.searchsorted(places, first + rows):
-                table = file.read_row_group(number, columns=list(columns), use_threads=False)
-                before = 0
-                for batch in table.combine_chunks().to_batches():
-                    yield first + before, batch
-                    before += batch.num_rows
-            first += rows
+        yield from row_groups_with(file, places, columns)
+
+
+def row_groups_with(
+    file: pq.ParquetFile, places: NDArray[np.int64], columns: Sequence[str]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the row groups of an open part that hold rows at some places, in order, each with its first row's place."""
+    first = 0
+    for number in range(file.num_row_groups):
+        rows = file.metadata.row_group(number).num_rows
+        if np.searchsorted(places, first) < np.searchsorted(places, first + rows):
+            table = file.read_row_group(number, columns=list(columns), use_threads=False)
+            before = 0
+            for batch in table.combine_chunks().to_batches():
+                yield first + before, batch
+                before += batch.num_rows
+        first += rows
 
 
 @contextlib.contextmanager

@@ -74,6 +74,14 @@ def column_statuses(batch: pa.RecordBatch) -> NDArray[np.int8]:
     return numbers
 
 
+def column_orders(batch: pa.RecordBatch) -> NDArray[np.int64]:
+    """Return one number for `repeat` and `choice` of each row: repeat × 2^31 + choice."""
+    orders: NDArray[np.int64] = (column_numbers(batch, "repeat") * 2**31 + column_numbers(batch, "choice")).astype(
+        np.int64
+    )
+    return orders
+
+
 def column_hashes(batch: pa.RecordBatch, names: Sequence[str]) -> NDArray[np.int64]:
     """Return a 64-bit hash of the values of some columns for each row: of one column, or of several together.
 
@@ -87,8 +95,9 @@ def column_hashes(batch: pa.RecordBatch, names: Sequence[str]) -> NDArray[np.int
 
 def _hashable(column: pa.Array) -> list[Any]:
     values: list[Any] = column.to_pylist()
-    if pa.types.is_floating(column.type):
-        return ["nan" if value != value else value for value in values]  # noqa: PLR0124 - only NaN is not itself
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        # Only NaN is not itself, and each has a hash of its own; -1 has that of -2.
+        return ["nan" if value != value else "-1" if value == -1 else value for value in values]  # noqa: PLR0124
     return values
 
 

@@ -13,9 +13,18 @@ from runner.statistics.means import (
     clustered,
     interval,
     majority_scores,
+    numbered,
     pass_at_k,
 )
-from runner.statistics.paired import Estimate, Verdict, binary_difference, judge, mcnemar, mean_difference
+from runner.statistics.paired import (
+    Estimate,
+    Verdict,
+    binary_difference,
+    judge,
+    mcnemar,
+    mean_difference,
+    paired_difference,
+)
 
 __all__ = [
     "LEVEL",
@@ -31,5 +40,7 @@ __all__ = [
     "majority_scores",
     "mcnemar",
     "mean_difference",
+    "numbered",
+    "paired_difference",
     "pass_at_k",
 ]

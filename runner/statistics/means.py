@@ -51,6 +51,17 @@ def clustered(samples: NDArray[np.int64], values: NDArray[np.float64], count: in
     return Clusters(sums[present], rows[present])
 
 
+def numbered(samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Return a number for each row's sample, given as hashes, in the order in which they came, and how many there are.
+
+    Hashes differ from process to process; intervals must not.
+    """
+    _, first, inverse = np.unique(samples, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse], len(first)
+
+
 def interval(clusters: Clusters, *, seed: int = 0) -> Interval | None:
     """Return the 95 % interval of the mean, of 1,000 resamples of the samples; null for fewer than two samples.
 

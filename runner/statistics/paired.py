@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from runner.statistics.means import LEVEL, NORMAL_95, Interval, resampled_means, standard_error
+from runner.statistics.means import LEVEL, NORMAL_95, Interval, clustered, resampled_means, standard_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +36,22 @@ class Estimate:
     interval: Interval | None
     detectable: float | None
     p_value: float | None = None
+
+
+def paired_difference(
+    first: NDArray[np.float64], second: NDArray[np.float64], samples: NDArray[np.int64], span: float | None = None
+) -> Estimate:
+    """Estimate the mean of second minus first, one pair a place, at least one; `samples` numbers the sample of each.
+
+    Values of 0 and 1 with one pair a sample are two proportions. `span` is the range of the values, null: as found.
+    """
+    if _binary(first) and _binary(second) and int(np.bincount(samples).max()) == 1:
+        return binary_difference(
+            len(first), int(np.count_nonzero(second > first)), int(np.count_nonzero(second < first))
+        )
+    if span is None:
+        span = float(max(first.max(), second.max()) - min(first.min(), second.min()))
+    return mean_difference(clustered(samples, second - first, int(samples.max()) + 1), span)
 
 
 def binary_difference(pairs: int, gained: int, lost: int) -> Estimate:
@@ -104,6 +120,10 @@ def judge(estimate: Estimate, tolerance: float, *, lower_is_better: bool = False
     if max(abs(found.low), abs(found.high)) <= tolerance or estimate.detectable <= tolerance:
         return "no difference"
     return "inconclusive"
+
+
+def _binary(values: NDArray[np.float64]) -> bool:
+    return int(np.count_nonzero(values == 0)) + int(np.count_nonzero(values == 1)) == len(values)
 
 
 def _expanded_tail(count: int) -> float:

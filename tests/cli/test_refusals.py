@@ -118,7 +118,7 @@ def test_a_key_variable_that_is_not_set_is_named(config: dict[str, Any], simulat
 def test_keys_that_are_not_available_yet_are_all_named(
     config: dict[str, Any], simulator: Simulator, tmp_path: Path
 ) -> None:
-    config["request"] |= {"batch_size": 4, "stream": True, "endpoint": "embeddings"}
+    config["request"] = {"endpoint": "embeddings", "input": "{{ question }}", "batch_size": 4, "stream": True}
     message = refused(config, simulator, tmp_path)
     assert message.count("not available yet") == 2
     assert message.count("request.stream") == 2
@@ -158,7 +158,7 @@ def check_error(finished: Finished, code: str) -> None:
     [
         (("run", "absent.yaml", "--json"), "config"),
         (("run", "--json", "my.yaml", "--no-such-option"), "usage"),
-        (("nightly", "somewhere", "--json"), "not_available"),
+        (("nightly", "somewhere", "--json"), "config"),
     ],
 )
 def test_an_error_is_one_json_object_too(

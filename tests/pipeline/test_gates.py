@@ -176,6 +176,7 @@ def test_gates_nobody_judged_are_all_there() -> None:
 
 def test_gates_are_read_on_one_line() -> None:
     assert describe_gate(least(0.4, facts(0.5, 0.4))) == "0.4, at least 0.4"
+    assert describe_gate(least(0.4, facts(0.399999, 0.399999))) == "0.399999, at least 0.4"
     gate = drop(0.02, against(score(-0.05, "worse")))
     assert describe_gate(gate) == "0.05, at most 0.02; 95 % interval [0.04, 0.06], worse; against night1"
     assert describe_gate(unjudged_gates({"em": ScoreGate(min=0.4)}, "not complete")[0]) == (

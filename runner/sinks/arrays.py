@@ -1,0 +1,90 @@
+"""Owns columns of all rows of a run as arrays, and rows by their places: what comparing two runs starts from.
+
+A row's place is its number among all rows of `responses`, parts in the order of their names. Texts become objects for
+2,048 rows at a time; what stays is an array.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from runner.sinks.beside import PLACE, scores_beside
+from runner.sinks.parts import naming_damage, row_groups, row_groups_with
+from runner.sinks.snapshot import SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from runner.sinks.snapshot import Snapshot
+
+_BATCH_ROWS = 2_048
+
+
+def response_batches(snapshot: Snapshot, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns of `responses`, at most 2,048 rows at a time. Raises DamagedError, BusyError."""
+    for part in snapshot.tables["responses"].values():
+        with naming_damage(part.path):
+            for group in row_groups(part.parquet(checked=True), columns):
+                for first in range(0, group.num_rows, _BATCH_ROWS):
+                    yield group.slice(first, _BATCH_ROWS)
+
+
+def response_numbers(snapshot: Snapshot, column: str) -> NDArray[np.float64]:
+    """Return a column of numbers of `responses`, null as NaN. Raises DamagedError, BusyError."""
+    pieces: list[NDArray[np.float64]] = []
+    for part in snapshot.tables["responses"].values():
+        with naming_damage(part.path):
+            pieces += [_doubles(batch.column(0)) for batch in row_groups(part.parquet(checked=True), [column])]
+    return np.concatenate(pieces) if pieces else np.empty(0)
+
+
+def score_numbers(snapshot: Snapshot, name: str) -> NDArray[np.float64]:
+    """Return a score of all rows of `responses`; NaN without one, or where no such score was made.
+
+    Raises DamagedError, BusyError.
+    """
+    column = f"score_{name}"
+    pieces: list[NDArray[np.float64]] = []
+    for part_name, part in snapshot.tables["responses"].items():
+        with naming_damage(part.path):
+            rows = part.parquet(checked=True).read(PLACE, use_threads=False)
+        beside = snapshot.tables[SCORES].get(part_name)
+        if beside is None or column not in beside.parquet().schema_arrow.names:
+            pieces.append(np.full(rows.num_rows, np.nan))
+            continue
+        with naming_damage(beside.path):
+            scores = beside.parquet(checked=True).read([*PLACE, column], use_threads=False)
+        pieces.append(_doubles(scores_beside(rows, scores)[column]))
+    return np.concatenate(pieces) if pieces else np.empty(0)
+
+
+def response_rows(snapshot: Snapshot, places: Sequence[int], columns: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """Return some columns of `responses` by place. Raises DamagedError, BusyError.
+
+    Row groups without such a row are not read.
+    """
+    wanted = np.unique(np.array(places, dtype=np.int64))
+    found: dict[int, dict[str, Any]] = {}
+    first = 0
+    for part in snapshot.tables["responses"].values():
+        file = part.parquet(checked=True)
+        low, high = np.searchsorted(wanted, [first, first + file.metadata.num_rows])
+        with naming_damage(part.path):
+            for start, group in row_groups_with(file, wanted[low:high] - first, columns):
+                begin = first + start
+                own = wanted[(wanted >= begin) & (wanted < begin + group.num_rows)]
+                found |= zip(own.tolist(), group.take(pa.array(own - begin)).to_pylist(), strict=True)
+        first += file.metadata.num_rows
+    return found
+
+
+def _doubles(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    # A count beyond 2^53, as only a server that errs states it, loses its last digits.
+    chunked = pa.chunked_array([column]) if isinstance(column, pa.Array) else column
+    numbers: NDArray[np.float64] = chunked.cast(pa.float64(), safe=False).to_numpy()
+    return numbers
