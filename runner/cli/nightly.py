@@ -37,18 +37,24 @@ def nightly(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages on stderr.")] = False,
 ) -> None:
-    """Carry out a night: run every config once, judge, tell, and keep what is worth keeping.
+    """Carry out a night: run every config once, compare with the last good night, judge, tell, keep what is worth it.
 
-    What a schedule calls, and what goes on where a night was cut off: the same command, in the same night, runs what is
-    missing and nothing else. The night's runs are called `nightly-YYYYMMDD`, by the date on which it began in
-    nightly.time_zone. At nightly.deadline what still runs is ended, resumable. Each config runs in a process of its own
-    and none of them touches the others. Exits with the gravest exit code of them all.
+    What a schedule calls (`evalrunner schedule` writes one), and what goes on where a night was cut off: the same
+    command, in the same night, runs what is missing and nothing else. The night's runs are called `nightly-YYYYMMDD`,
+    by the date on which it began in nightly.time_zone. At nightly.deadline what still runs is ended, resumable. Each
+    config runs in a process of its own and none of them touches the others.
+
+    Scores are compared by pairs with the last run that ended with 0; gates.scores with gates.baseline: last_good make
+    a drop exit 4. Places under `notify` are told. The page, junit.xml and the record of each night are in
+    OUTPUT_DIR/_nightly/SUITE. Exits with the gravest exit code of them all.
 
     **Examples**
 
     evalrunner nightly configs/gsm8k.yaml configs/mmlu.yaml
 
     evalrunner nightly configs/gsm8k.yaml --date 2026-11-26
+
+    evalrunner nightly configs/*.yaml --json | jq .verdict
     """
     suite = load_suite(configs)
     wanted: date | None = night.date() if night is not None else None

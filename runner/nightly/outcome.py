@@ -78,13 +78,14 @@ def exit_code_of(configs: Iterable[ConfigRecord], troubles: Iterable[int]) -> in
 def verdict_of(configs: Sequence[ConfigRecord]) -> str:
     """Return the night's verdict in one sentence."""
     bad = [one for one in configs if one.state != GOOD]
-    if not bad:
-        recovered = [one.name for one in configs if one.event == "recovery"]
-        worse = worse_of(configs)
-        if len(configs) == 1:
-            return f"good{' again' if recovered else ''}{'; its scores are worse than before' if worse else ''}"
-        again = f"; good again: {', '.join(recovered)}" if recovered else ""
-        return f"all {len(configs)} good{again}" + (f"; worse scores: {', '.join(worse)}" if worse else "")
+    worse = worse_of(one for one in configs if one.state == GOOD)
+    recovered = [one.name for one in configs if one.event == "recovery"]
+    if len(configs) == 1 and not bad:
+        return f"good{' again' if recovered else ''}{'; its scores are worse than before' if worse else ''}"
     told = "; ".join(f"{one.name}: {one.verdict}" for one in bad[:3])
     more = f"; {len(bad) - 3} more" if len(bad) > 3 else ""  # noqa: PLR2004 - a sentence names three
-    return f"{told}{more}" if len(configs) == 1 else f"{len(bad)} of {len(configs)} bad: {told}{more}"
+    if len(configs) == 1:
+        return told
+    first = f"{len(bad)} of {len(configs)} bad: {told}{more}" if bad else f"all {len(configs)} good"
+    again = f"; good again: {', '.join(recovered)}" if recovered else ""
+    return f"{first}{again}" + (f"; worse scores: {', '.join(worse)}" if worse else "")

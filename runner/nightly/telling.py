@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from runner.nightly.outcome import gravest_event, verdict_of
+from runner.nightly.outcome import FAILURE, gravest_event, verdict_of, words
 from runner.nightly.wording import told_gates
 from runner.notify import ConfigResult, Flip, Gate, Message, Score, deliver, targets_of
 from runner.pipeline.gates import describe_gate
@@ -13,6 +13,7 @@ from runner.pipeline.gates import describe_gate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runner.errors import RunnerError
     from runner.nightly.record import ConfigRecord, NightRecord
     from runner.nightly.suite import Suite
     from runner.notify import Target
@@ -33,6 +34,15 @@ def tell(suite: Suite, record: NightRecord) -> list[dict[str, Any]]:
     for one in record.configs:
         one.told = True
     return told
+
+
+def tell_of_none(suite: Suite, record: NightRecord, error: RunnerError) -> None:
+    """Tell every place of a night that cannot be carried out at all, since there is nowhere to write. Raises nothing."""
+    for one in record.configs:
+        one.exit_code, one.state, one.event = error.exit_code, FAILURE, "failure"
+        one.verdict, one.message = words(error.exit_code), error.message
+    record.verdict, record.exit_code = verdict_of(record.configs), error.exit_code
+    tell(suite, record)
 
 
 def message_for(suite: Suite, record: NightRecord, configs: Sequence[ConfigRecord], target: Target) -> Message | None:

@@ -199,3 +199,5 @@ def test_a_verdict_names_the_configs_whose_scores_are_worse() -> None:
     assert verdict_of(configs) == "all 2 good; worse scores: b"
     configs[0].event = "recovery"
     assert verdict_of(configs) == "all 2 good; good again: a; worse scores: b"
+    failed = night_of("2026-11-03", "failure", None, 6).configs
+    assert verdict_of([*configs, *failed]) == "1 of 3 bad: a: failure; good again: a; worse scores: b"
