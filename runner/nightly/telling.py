@@ -37,7 +37,7 @@ def tell(suite: Suite, record: NightRecord) -> list[dict[str, Any]]:
 
 
 def tell_of_none(suite: Suite, record: NightRecord, error: RunnerError) -> None:
-    """Tell every place of a night that cannot be carried out at all, since there is nowhere to write. Raises nothing."""
+    """Tell every place of a night that cannot begin, since there is nowhere to write. Raises nothing."""
     for one in record.configs:
         one.exit_code, one.state, one.event = error.exit_code, FAILURE, "failure"
         one.verdict, one.message = words(error.exit_code), error.message
