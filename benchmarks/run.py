@@ -23,6 +23,7 @@ _BENCHMARKS = (
     "journal_rate.py",
     "scoring.py",
     "loading.py",
+    "comparing.py",
     "request_rate.py",
     "crowded_server.py",
     "shared_limit.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.junit import Case, Suite, junit_xml
@@ -88,6 +88,7 @@ def test_a_case_ends_in_one_way() -> None:
         Case("n", "c", failure="f", error="e")
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(), max_size=50))
 def test_any_text_makes_a_document_that_reads(text: str) -> None:
     root = parsed(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from runner.statistics import Clusters, binary_difference, judge, mcnemar, mean_difference
+from runner.statistics import Clusters, binary_difference, judge, mcnemar, mean_difference, paired_difference
 from runner.statistics.paired import _t_975
 
 if TYPE_CHECKING:
@@ -79,6 +79,32 @@ def test_equal_runs_seldom_differ() -> None:
     of_repeats = [judge(repeats(chance, 100, 0.0, binary_scores=False), 0.02) for _ in range(TIMES)]
     for verdicts in (of_pairs, of_repeats):
         assert sum(one in {"better", "worse"} for one in verdicts) <= 65
+
+
+@pytest.mark.parametrize(("samples", "changed"), [(30, 4), (100, 4), (400, 16)])
+def test_equal_runs_of_which_few_samples_differ_seldom_differ(samples: int, changed: int) -> None:
+    """Where a sample changes, both of its repeats do."""
+    chance = np.random.default_rng(SEED)
+    verdicts = []
+    for _ in range(TIMES):
+        drawn, one = chance.random(samples), changed / samples / 2
+        difference = (drawn < one) * 1.0 - (drawn > 1 - one)
+        verdicts.append(judge(mean_difference(Clusters(2 * difference, np.full(samples, 2)), 1.0), 0.02))
+    assert sum(one in {"better", "worse"} for one in verdicts) <= 65
+
+
+@pytest.mark.parametrize("one_each", [True, False])
+def test_pairs_of_0_and_1_are_two_proportions_only_with_one_pair_a_sample(one_each: bool) -> None:  # noqa: FBT001 - pytest's
+    chance = np.random.default_rng(SEED)
+    base, run = (chance.integers(0, 2, 60) * 1.0 for _ in range(2))
+    samples = np.arange(60) if one_each else np.arange(60) // 2
+    found = paired_difference(base, run, samples)
+    assert found.difference == pytest.approx(run.mean() - base.mean())
+    assert (found.p_value is not None) == one_each
+    assert found.interval is not None
+    assert found.interval.method == ("adjusted Wald" if one_each else "bootstrap")
+    other = paired_difference(base * 2, run * 2, samples)
+    assert (other.p_value, other.difference) == (None, pytest.approx(2 * found.difference))
 
 
 def test_the_detectable_effect_is_found_four_times_in_five() -> None:

@@ -61,13 +61,13 @@ def compare(
 
 def _paragraphs(found: Comparison, gates: list[dict[str, Any]]) -> Iterator[str]:
     yield f"{found.verdict}: {found.run.run_dir}\ncompared with {found.base.run_dir}"
-    what = "samples, by their means" if found.by_sample_means else "pairs"
-    counts = f"{found.pairs:,} {what}; {found.only_base:,} rows only in base, {found.only_run:,} only in run"
+    what, one = ("samples, by their means", "samples") if found.by_sample_means else ("pairs", "rows")
+    counts = f"{found.pairs:,} {what}; {found.only_base:,} {one} only in base, {found.only_run:,} only in run"
     notes = [f"note: {note}" for note in found.notes]
     refused = [f"not compared: {name}: {why}" for name, why in found.not_compared.items()]
     yield "\n".join([f"{counts}, {found.changed:,} changed", *notes, *refused])
     if found.scores:
-        yield table(list(_scores(found)))
+        yield "\n".join([table(list(_scores(found))), *_left_out(found)])
     if gates:
         yield table(gate_lines(gates))
     yield table(list(_differences(found)))
@@ -88,6 +88,20 @@ def _scores(found: Comparison) -> Iterator[tuple[str, ...]]:
         counts = (f"{count:,}" for count in (one.pairs, one.gained, one.lost))
         more = (_interval(one.interval), _number(one.p_value), _number(one.minimum_detectable_effect))
         yield name, one.verdict, *map(_number, figures), *more, *counts
+
+
+def _left_out(found: Comparison) -> Iterator[str]:
+    """Say of each score what is in no pair of it, and what it comes to with that."""
+    for name, one in found.scores.items():
+        alone = [f"{count:,} without an answer in {where}" for where, count in one.unpaired.items() if count]
+        rest = one.all - one.pairs - sum(one.unpaired.values())
+        alone += [f"{rest:,} without a score"] if rest else []
+        means = (one.base_mean_all, one.run_mean_all, one.difference_all)
+        if alone:
+            of_all = (
+                "" if one.difference_all is None else ": base {}, run {}, difference {}".format(*map(_number, means))
+            )
+            yield f"{name}: left out {', '.join(alone)}; of all {one.all:,}{of_all}"
 
 
 def _differences(found: Comparison) -> Iterator[tuple[str, ...]]:

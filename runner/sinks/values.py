@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # So many answers of a few hundred characters stay in the processor's cache between being read and being scored.
 _BATCH_ROWS = 2_048
 _VECTOR = pa.list_(pa.float32())
-_STATUSES = pa.array(STATUSES)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -69,7 +68,8 @@ def column_times(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
 
 def column_statuses(batch: pa.RecordBatch) -> NDArray[np.int8]:
     """Return the places of the column `status` in STATUSES; no text becomes an object."""
-    places = pc.index_in(batch.column("status"), value_set=_STATUSES)
+    # Made here, and not on import: the first array that pyarrow makes of a list imports pandas, where there is one.
+    places = pc.index_in(batch.column("status"), value_set=pa.array(STATUSES))
     numbers: NDArray[np.int8] = places.to_numpy(zero_copy_only=False).astype(np.int8)
     return numbers
 

@@ -174,7 +174,7 @@ def test_check_asks_little_and_says_what_it_found(
     before = sorted(tmp_path.iterdir())
     found = here("check", path, "--json")
     assert found.code == 0
-    assert {"server", "servers_not_asked", "model", "requests", "checks", "capabilities"} == found.json.keys()
+    assert {"server", "servers_not_asked", "model", "requests", "checks", "capabilities", "notify"} == found.json.keys()
     assert 0 < sent_by(simulator) <= found.json["requests"] <= 15
     assert sorted(tmp_path.iterdir()) == before
     shown = here("check", path)

@@ -121,6 +121,10 @@ def test_the_command_says_it_first_and_shows_model_output_inert(tmp_path: Path) 
     shown = evalrunner("compare", base, other, "--flips", 2, cwd=tmp_path)
     assert (shown.code, shown.out.splitlines()[0]) == (0, f"worse: {other}")
     assert shown.out.count("wrong") == 2
+    failing = run(tmp_path / "c", questions(30), failing={4, 5, 6})
+    assert "left out 3 without an answer in run; of all 30: base 1, run 0.9, difference -0.1" in (
+        evalrunner("compare", base, failing, cwd=tmp_path).out
+    )
     told = evalrunner("compare", base, other, "--json", cwd=tmp_path)
     assert (told.json["verdict"], told.json["scores"]["exact_match"]["lost"]) == ("worse", 12)
     assert evalrunner("compare", base, tmp_path, "--json", cwd=tmp_path).json["error"]["code"] == "run_folder"
