@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from urllib.parse import unquote
 
 import pytest
 
+import runner
 from runner.nightly import NightOptions, Ways, load_suite, run_night
 from runner.nightly.child import Patience
 from runner.nightly.history import course_of, dates_of, marks_of
 from runner.nightly.outcome import verdict_of
 from runner.nightly.record import ConfigRecord, NightRecord
+from runner.nightly.retention import remove_runs
 from tests.nightly.test_month import ECHO
 from tests.support.browser import browser, watched
 from tests.support.runs import config_for, questions, write_config, write_rows
@@ -162,6 +165,19 @@ def assert_page(seen: Watched, page: Path) -> None:
     assert all((page.parent / unquote(link)).exists() for link in links)
     assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     seen.assert_quiet()
+
+
+def test_the_last_good_night_stays_though_a_newer_run_was_made_by_hand(simulator: Simulator, tmp_path: Path) -> None:
+    dataset = write_rows(tmp_path / "questions.jsonl", questions(3))
+    runs = tmp_path / "outputs" / "test"
+    for run_id, least in (("nightly-20261101", 0.0), ("nightly-20261102", 1.0), ("by-hand", 0.0)):
+        gates = {"scores": {"exact_match": {"min": least}}}
+        config = config_for(simulator, dataset, scorers=[{"name": "exact_match"}], gates=gates)
+        assert runner.run(config, run_dir=runs / run_id).exit_code == (4 if least else 0)
+    assert remove_runs(runs, 1, ()) == ([], [])
+    shutil.rmtree(runs / "nightly-20261101")
+    shutil.copytree(runs / "by-hand", runs / "nightly-20261103")
+    assert remove_runs(runs, 1, ()) == ([str(runs / "nightly-20261102")], [])
 
 
 def night_of(
