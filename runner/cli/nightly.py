@@ -10,11 +10,15 @@ import typer
 
 from runner.cli.output import print_json, print_result, say, table
 from runner.nightly import NightOptions, load_suite, run_night
-from runner.nightly.page import gate_text, score_text
+from runner.nightly.wording import difference_text, flip_text, gate_text, score_text, told_gates
 from runner.progress import duration
 
 if TYPE_CHECKING:
-    from runner.nightly import NightRecord, Suite
+    from collections.abc import Iterator
+
+    from runner.nightly import ConfigRecord, NightRecord, Suite
+
+_FLIPS = 3
 
 
 def nightly(
@@ -33,18 +37,24 @@ def nightly(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages on stderr.")] = False,
 ) -> None:
-    """Carry out a night: run every config once, judge, tell, and keep what is worth keeping.
+    """Carry out a night: run every config once, compare with the last good night, judge, tell, keep what is worth it.
 
-    What a schedule calls, and what goes on where a night was cut off: the same command, in the same night, runs what is
-    missing and nothing else. The night's runs are called `nightly-YYYYMMDD`, by the date on which it began in
-    nightly.time_zone. At nightly.deadline what still runs is ended, resumable. Each config runs in a process of its own
-    and none of them touches the others. Exits with the gravest exit code of them all.
+    What a schedule calls (`evalrunner schedule` writes one), and what goes on where a night was cut off: the same
+    command, in the same night, runs what is missing and nothing else. The night's runs are called `nightly-YYYYMMDD`,
+    by the date on which it began in nightly.time_zone. At nightly.deadline what still runs is ended, resumable. Each
+    config runs in a process of its own and none of them touches the others.
+
+    Scores are compared by pairs with the last run that ended with 0; gates.scores with gates.baseline: last_good make
+    a drop exit 4. Places under `notify` are told. The page, junit.xml and the record of each night are in
+    OUTPUT_DIR/_nightly/SUITE. Exits with the gravest exit code of them all.
 
     **Examples**
 
     evalrunner nightly configs/gsm8k.yaml configs/mmlu.yaml
 
     evalrunner nightly configs/gsm8k.yaml --date 2026-11-26
+
+    evalrunner nightly configs/*.yaml --json | jq .verdict
     """
     suite = load_suite(configs)
     wanted: date | None = night.date() if night is not None else None
@@ -75,7 +85,18 @@ def _describe(suite: Suite, record: NightRecord) -> str:
     for one in record.configs:
         count = "–" if one.samples is None else f"{one.samples:,}"
         rows.append((one.name, str(one.exit_code), one.verdict, count, duration(one.duration_s), one.run_dir))
-        details += [f"{one.name}: {name} {score_text(score)}" for name, score in one.scores.items()]
-        details += [f"{one.name}: {gate_text(gate)}" for gate in one.gates if gate.get("passed") is False]
-        details += [f"{one.name}: {one.message}" + (f" ({one.hint})" if one.hint else "")] if one.message else []
+        details += [f"{one.name}: {line}" for line in _details(one)]
     return "\n\n".join(part for part in (table(head), table(rows), "\n".join(details)) if part)
+
+
+def _details(one: ConfigRecord) -> Iterator[str]:
+    if one.message:
+        yield one.message + (f" ({one.hint})" if one.hint else "")
+    yield from (f"gate {gate_text(gate)}" for gate in told_gates(one.gates))
+    compared = one.comparison or {"scores": {}, "flips": []}
+    for name, score in one.scores.items():
+        found = compared["scores"].get(name)
+        against = f"; against {compared['base']}: {difference_text(found)}" if found else ""
+        yield f"{name} {score_text(score)}{against}"
+    yield from (f"changed: {flip_text(flip)}" for flip in compared["flips"][:_FLIPS])
+    yield from one.notes

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from runner.cli.output import print_json, print_result, say, table
 from runner.config import Notification, load_config
-from runner.errors import UsageError
+from runner.errors import RunnerError, UsageError
+from runner.nightly import load_suite, records
 from runner.notify import readiness, targets_of
 from runner.schedule import (
     FORMATS,
@@ -47,7 +49,7 @@ def schedule(  # noqa: PLR0913 - a command has one parameter for each option tha
 
     The entry is printed; --install puts it in place for this user, --remove takes it away again, and both can be
     repeated. No key is ever written: the entry names a file (mode 0600) or a secret that holds the variables.
-    `evalrunner schedule list` shows what this user has installed, and when it is due.
+    `evalrunner schedule list` shows what this user has installed, when it is due, and how its last night ended.
 
     **Examples**
 
@@ -97,10 +99,11 @@ def _warn_of_variables(names: tuple[str, ...], entries: list[Notification]) -> N
 def _show_installed(*, as_json: bool) -> None:
     entries = installed_entries()
     if as_json:
-        print_json({"entries": [{**asdict(one), "next": _next(one)} for one in entries]})
+        print_json({"entries": [{**asdict(one), "next": _next(one), "last": _last(one)} for one in entries]})
     elif entries:
-        head = ("id", "format", "at", "time zone", "next")
-        print_result(table([head, *((one.id, one.format, one.at, one.zone, _next(one) or "?") for one in entries)]))
+        head = ("id", "format", "at", "time zone", "next", "last night")
+        rows = ((one.id, one.format, one.at, one.zone, _next(one) or "?", _last_text(_last(one))) for one in entries)
+        print_result(table([head, *rows]))
     else:
         print_result("nothing is installed for this user")
 
@@ -112,3 +115,28 @@ def _next(one: Installed) -> str | None:
     except UsageError:
         return None
     return due.isoformat()
+
+
+def _last(one: Installed) -> dict[str, Any] | None:
+    """Return what became of an entry's last night; null where it had none, or its configs cannot be read any more."""
+    try:
+        suite = load_suite([Path(config) for config in one.configs]) if one.configs else None
+    except RunnerError:
+        return None
+    newest = next(records(suite.folder), None) if suite is not None else None
+    if suite is None or newest is None:
+        return None
+    return {
+        "night": newest.date,
+        "ended_at": newest.ended_at,
+        "exit_code": newest.exit_code if newest.ended_at is not None else None,
+        "verdict": newest.verdict if newest.ended_at is not None else "not ended",
+        "page": str(suite.folder.page),
+    }
+
+
+def _last_text(last: dict[str, Any] | None) -> str:
+    if last is None:
+        return "–"
+    ended = "" if last["exit_code"] is None else f" (exit {last['exit_code']})"
+    return f"{last['night']}: {last['verdict']}{ended}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.nightly.night import NightOptions, Ways, run_night
-from runner.nightly.record import ConfigRecord, NightRecord
+from runner.nightly.record import ConfigRecord, NightRecord, records
 from runner.nightly.suite import Suite, load_suite
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "Suite",
     "Ways",
     "load_suite",
+    "records",
     "run_night",
 ]

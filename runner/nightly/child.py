@@ -99,6 +99,23 @@ async def run_child(
     return Ended(code, _json(bytes(output)), late)
 
 
+async def watch_signals(stop: Stop, say: Callable[[str], None], ready: anyio.Event) -> None:
+    """Take SIGINT and SIGTERM until cancelled; `ready` is set once none is missed."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        ready.set()
+        async for number in received:
+            say("ending the night: answers under way may come in; the same command goes on later")
+            stop.take(number)
+
+
+def signal_name(number: int) -> str:
+    """Return what a signal is called."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 async def wait_for_any(stop: Stop, seconds: float) -> bool:
     """Wait some seconds, or until somebody wants the night to end: then return true."""
     with anyio.move_on_after(max(seconds, 0.0)):

@@ -1,30 +1,28 @@
-"""Owns the end of a night: the verdict, what is removed, the pages, who is told, the record."""
+"""Owns the end of a night: the review, what is removed, the verdict, the pages, who is told, the record."""
 
 from __future__ import annotations
 
 from datetime import UTC
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import anyio
+from typing import TYPE_CHECKING, Final
 
 from runner.durable import write_atomically
 from runner.errors import RunnerError
-from runner.nightly.child import Stop, run_child
+from runner.junit import Case, Suite, junit_xml
 from runner.nightly.outcome import event_of, exit_code_of, verdict_of
 from runner.nightly.page import night_page
 from runner.nightly.record import records
 from runner.nightly.retention import remove_nights, remove_runs
+from runner.nightly.review import review
 from runner.nightly.telling import tell
+from runner.pipeline.gatecases import gate_cases
 
 if TYPE_CHECKING:
     from runner.nightly.night import Ways
-    from runner.nightly.record import ConfigRecord
+    from runner.nightly.record import ConfigRecord, NightRecord
     from runner.nightly.turns import Keeper
 
-# A page is made of rows that are there: minutes for a million of them.
-_REPORT_S = 600.0
+_STOPPED: Final = (130, 143)
 
 
 def conclude(keeper: Keeper, ways: Ways) -> None:
@@ -32,8 +30,8 @@ def conclude(keeper: Keeper, ways: Ways) -> None:
     record, suite = keeper.record, keeper.suite
     for one in record.configs:
         one.event = event_of(one.state, one.before)
-        if ways.reports and one.status is not None:
-            _report(one, ways)
+    if not any(code in _STOPPED for code in keeper.trouble_codes):  # whoever ends a night does not wait for pages
+        review(keeper, ways)
     _remove(keeper)
     record.verdict = verdict_of(record.configs)
     record.ended_at = ways.now().astimezone(UTC).isoformat(timespec="seconds")
@@ -46,28 +44,9 @@ def conclude(keeper: Keeper, ways: Ways) -> None:
     record.exit_code = exit_code_of(record.configs, keeper.trouble_codes)
 
 
-def _report(one: ConfigRecord, ways: Ways) -> None:
-    """Have the run's own page made, in a process of its own; without one the night is as good."""
-    begun = ways.now()
-    command = (*ways.command, "report", one.run_dir)
-    try:
-        anyio.run(
-            run_child,
-            command,
-            Path(one.log),
-            lambda: _REPORT_S - (ways.now() - begun).total_seconds(),
-            Stop(),
-            ways.patience,
-        )
-    except OSError:
-        return
-    page = Path(one.run_dir) / "report.html"
-    one.report = str(page) if page.exists() else None
-
-
 def _remove(keeper: Keeper) -> None:
     record = keeper.record
-    compared = {Path(str(gate.get("baseline_dir"))).name for one in record.configs for gate in one.gates}
+    compared = {Path(path).name for one in record.configs for path in _compared_with(one)}
     for member in keeper.suite.members:
         gone, troubles = remove_runs(member.runs, member.config.nightly.keep, {record.run_id, *compared})
         record.removed += gone
@@ -75,34 +54,30 @@ def _remove(keeper: Keeper) -> None:
     record.troubles += remove_nights(keeper.suite.folder, keeper.suite.keep)
 
 
+def _compared_with(one: ConfigRecord) -> list[str]:
+    """Return the folders of the runs that a config's gates and scores were compared with."""
+    gates = [str(gate["baseline_dir"]) for gate in one.gates if gate.get("baseline_dir")]
+    return [*gates, str(one.comparison["base_dir"])] if one.comparison is not None else gates
+
+
 def _write_pages(keeper: Keeper) -> None:
     folder = keeper.suite.folder
     earlier = [one for one in records(folder) if one.run_id != keeper.record.run_id]
-    contents = {folder.page: night_page(keeper.record, earlier, folder.root), folder.junit: _junit(keeper)}
-    for path, text in contents.items():
+    contents = {folder.page: night_page(keeper.record, earlier, folder.root), folder.junit: _junit(keeper.record)}
+    for path, content in contents.items():
         try:
-            write_atomically(path, text.encode("utf-8", "replace"), staging=folder.staging)
+            write_atomically(path, content, staging=folder.staging)
         except RunnerError as error:
             keeper.note(error)
 
 
-def _junit(keeper: Keeper) -> str:
-    """Return the night as JUnit XML: a case for each config, failed where it is not good."""
-    record = keeper.record
-    cases = []
+def _junit(record: NightRecord) -> bytes:
+    """Return the night as JUnit XML: a suite for each config, with whether it is complete and a case for each gate."""
+    suites = []
     for one in record.configs:
-        head = f'<testcase classname="{_xml(record.suite)}" name="{_xml(one.name)}" time="{one.duration_s:.3f}"'
-        if one.exit_code == 0:
-            cases.append(f"{head}/>")
-            continue
-        told = f'<failure type="{_xml(one.state)}" message="{_xml(one.verdict)}">{_xml(one.message)}</failure>'
-        cases.append(f"{head}>{told}</testcase>")
-    failed = sum(one.exit_code != 0 for one in record.configs)
-    counts = f'tests="{len(cases)}" failures="{failed}" errors="0"'
-    head = f'<testsuite name="{_xml(record.suite)}" {counts} timestamp="{_xml(record.started_at)}">'
-    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *cases, "</testsuite>", ""])
-
-
-def _xml(text: str) -> str:
-    """Return a text as XML holds it; what XML cannot hold is replaced."""
-    return escape("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text))
+        ended = None if one.finished else f"{one.verdict}\n{one.message}".rstrip()
+        complete = Case("complete", one.name, one.duration_s, error=ended)
+        properties = {"run_dir": one.run_dir, "exit_code": str(one.exit_code)}
+        cases = (complete, *gate_cases(one.name, one.gates))
+        suites.append(Suite(one.name, cases, record.started_at, properties=properties))
+    return junit_xml(suites)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runner.durable import create_folder
-from runner.errors import UsageError
+from runner.errors import CannotCreateError, UsageError
 from runner.nightly.child import Patience
 from runner.nightly.conclude import conclude
 from runner.nightly.dates import date_of, dates_between, night_at, run_id_of
-from runner.nightly.outcome import FAILURE, GOOD, REGRESSION
+from runner.nightly.outcome import FAILURE, GOOD, REGRESSION, exit_code_of
 from runner.nightly.record import ConfigRecord, NightRecord, read_record, records
 from runner.nightly.suitelock import hold_suite
+from runner.nightly.telling import tell_of_none
 from runner.nightly.turns import Keeper, take_turns
 
 if TYPE_CHECKING:
@@ -36,13 +38,14 @@ class Ways:
     """How a night does things: its clock, its command, and how long it waits for what.
 
     `server_wait_s` is the longest that a config waits for its server to answer, or for another process to let go of its
-    run. `reports` has a page made of each run.
+    run; `review_s` the longest that comparing a run, and a page of it, may take. `reports` has such pages made.
     """
 
     now: Callable[[], datetime] = _now
     command: tuple[str, ...] = (sys.executable, "-m", "runner")
     patience: Patience = field(default_factory=Patience)
     server_wait_s: float = 1800.0
+    review_s: float = 600.0
     reports: bool = True
 
 
@@ -58,17 +61,21 @@ def run_night(suite: Suite, options: NightOptions, ways: Ways | None = None) -> 
     """Carry out a night, or what is left of it, and return its record; `exit_code` is in it.
 
     Raises BusyError where another process is at it, UsageError for a date that has no night, CannotCreateError where
-    the suite has no folder. All that fails later is in the record.
+    the suite has no folder: then whom the configs name is told so, too. All that fails later is in the record.
     """
     ways = ways or Ways()
     now = ways.now()
-    for folder in (suite.folder.root, suite.folder.staging, suite.folder.nights):
-        create_folder(folder)
+    try:
+        for folder in (suite.folder.root, suite.folder.staging, suite.folder.nights):
+            create_folder(folder)
+    except CannotCreateError as error:
+        tell_of_none(suite, _begun(suite, night_at(now, suite.zone, suite.deadline), now, []), error)
+        raise
     with hold_suite(suite.folder, now):
         _sweep_staging(suite)
         record = _chosen(suite, now, options.date)
         keeper = Keeper(suite, record, options.say)
-        if record.ended_at is not None and record.finished:
+        if record.ended_at is not None and record.finished and record.exit_code == exit_code_of(record.configs, ()):
             options.say(f"{record.run_id} is finished; nothing is left to do")
             return record
         record.ended_at, record.troubles = None, []
@@ -79,8 +86,9 @@ def run_night(suite: Suite, options: NightOptions, ways: Ways | None = None) -> 
 
 
 def _sweep_staging(suite: Suite) -> None:
-    for path in suite.folder.staging.iterdir():
-        path.unlink(missing_ok=True)
+    with suppress(OSError):  # what cannot be removed is in nobody's way
+        for path in suite.folder.staging.iterdir():
+            path.unlink(missing_ok=True)
 
 
 def _chosen(suite: Suite, now: datetime, wanted: date | None) -> NightRecord:

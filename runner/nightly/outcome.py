@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from runner.errors import gravest
+from runner.nightly.compared import worse_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ GOOD, REGRESSION, FAILURE = "good", "regression", "failure"
 
 # Complete, whatever the gates say: another session would have nothing to send.
 _FINISHED: Final = frozenset({0, 3, 4})
-_SCORE_GATE: Final = 4
+SCORE_GATE: Final = 4
 INCOMPLETE: Final = 6
 _GRAVEST_FIRST: Final[tuple[Event, ...]] = ("failure", "regression", "recovery", "success")
 _WORDS: Final = {
@@ -46,7 +47,7 @@ def state_of(exit_code: int) -> str:
     """Return what a config's exit code means for the night."""
     if exit_code == 0:
         return GOOD
-    return REGRESSION if exit_code == _SCORE_GATE else FAILURE
+    return REGRESSION if exit_code == SCORE_GATE else FAILURE
 
 
 def event_of(state: str, before: str | None) -> Event:
@@ -77,10 +78,14 @@ def exit_code_of(configs: Iterable[ConfigRecord], troubles: Iterable[int]) -> in
 def verdict_of(configs: Sequence[ConfigRecord]) -> str:
     """Return the night's verdict in one sentence."""
     bad = [one for one in configs if one.state != GOOD]
-    if not bad:
-        recovered = [one.name for one in configs if one.event == "recovery"]
-        again = f"; good again: {', '.join(recovered)}" if recovered else ""
-        return f"all {len(configs)} good{again}" if len(configs) > 1 else f"good{' again' if recovered else ''}"
+    worse = worse_of(one for one in configs if one.state == GOOD)
+    recovered = [one.name for one in configs if one.event == "recovery"]
+    if len(configs) == 1 and not bad:
+        return f"good{' again' if recovered else ''}{'; its scores are worse than before' if worse else ''}"
     told = "; ".join(f"{one.name}: {one.verdict}" for one in bad[:3])
     more = f"; {len(bad) - 3} more" if len(bad) > 3 else ""  # noqa: PLR2004 - a sentence names three
-    return f"{told}{more}" if len(configs) == 1 else f"{len(bad)} of {len(configs)} bad: {told}{more}"
+    if len(configs) == 1:
+        return told
+    first = f"{len(bad)} of {len(configs)} bad: {told}{more}" if bad else f"all {len(configs)} good"
+    again = f"; good again: {', '.join(recovered)}" if recovered else ""
+    return f"{first}{again}" + (f"; worse scores: {', '.join(worse)}" if worse else "")

@@ -5,113 +5,188 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from html import escape
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import jinja2
 
+from runner.nightly.compared import worse_of
+from runner.nightly.history import course_of, dates_of, marks_of
+from runner.nightly.outcome import FAILURE, GOOD, REGRESSION
+from runner.nightly.wording import difference_text, figure, gate_text, interval_text, told_gates
+from runner.progress import duration
+from runner.report.shown import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runner.nightly.history import Course, Mark
     from runner.nightly.record import ConfigRecord, NightRecord
 
-_MOST_NIGHTS = 60
-_LONGEST_TEXT = 500
-_CSS = """
-:root{color-scheme:light dark;--bad:light-dark(#b3261e,#ff8a80);--ok:light-dark(#1b6e3c,#7bd88f);
---line:light-dark(#ddd,#444)}
-body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}
-table{border-collapse:collapse;width:100%;display:block;overflow-x:auto}
-th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-.good{color:var(--ok)}.failure,.regression{color:var(--bad)}p.verdict{font-size:1.1rem;font-weight:600}
-"""
-_HASH = base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()
-_HEAD = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{_HASH}'">
-<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="referrer" content="no-referrer">
-"""
+_MOST_NIGHTS: Final = 60
+_LONGEST_TEXT: Final = 500
+_TONES: Final = {GOOD: "good", REGRESSION: "bad", FAILURE: "bad"}
 
 
-def night_page(record: NightRecord, earlier: Sequence[NightRecord], folder: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """One score of a config: as text, its course, and its difference from the run it is compared with.
+
+    `span` is the difference's interval as a part of -1 to 1, with the difference in the middle.
+    """
+
+    name: str
+    mean: str
+    interval: str
+    course: Course | None
+    before: str | None
+    difference: str | None
+    verdict: str | None
+    span: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """One config of the night, and its marks in earlier ones."""
+
+    record: ConfigRecord
+    tone: str
+    facts: list[tuple[str, str]]
+    scores: list[_Score]
+    gates: list[tuple[bool | None, str]]
+    marks: list[Mark]
+    links: list[tuple[str, str]]
+
+
+def night_page(record: NightRecord, earlier: Sequence[NightRecord], folder: Path) -> bytes:
     """Return the page of a night, with the earlier ones below, newest first; links count from `folder`."""
-    rows = [_config_row(one, folder) for one in record.configs]
-    notes = [f"No run on: {', '.join(record.missed[:31])}"] if record.missed else []
-    notes += [f"Cut off and left as it is: {one}" for one in record.cut_off]
-    notes += [*record.troubles, *(_delivery(one) for one in record.deliveries)]
-    nights = [_night_row(one) for one in (record, *earlier[: _MOST_NIGHTS - 1])]
-    state = "good" if record.exit_code == 0 else "failure"
-    return "\n".join(
-        [
-            f"{_HEAD}<title>{_text(record.suite)}: {_text(record.date)}</title><style>{_CSS}</style></head><body>",
-            f"<h1>{_text(record.suite)}, night of {_text(record.date)} ({_text(record.time_zone)})</h1>",
-            f'<p class="verdict {state}">{_text(record.verdict)} (exit {record.exit_code})</p>',
-            *(f"<p>{_text(note)}</p>" for note in notes),
-            _table(("config", "verdict", "exit", "rows", "scores", "gates", "time", "look"), rows),
-            "<h2>Nights</h2>",
-            _table(("night", "exit", "verdict"), nights),
-            "</body></html>\n",
-        ]
+    nights = [record, *earlier[: _MOST_NIGHTS - 1]]
+    dates = dates_of(nights, _MOST_NIGHTS)
+    style = "".join((files(package) / "page.css").read_text("utf-8") for package in ("runner.report", "runner.nightly"))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
+    template = environment.from_string((files("runner.nightly") / "page.html.j2").read_text("utf-8"))
+    page = template.render(
+        policy=f"default-src 'none'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'",
+        style=style,
+        night=record,
+        headline=_headline(record),
+        tone="warn"
+        if record.exit_code == 0 and worse_of(record.configs)
+        else "good"
+        if record.exit_code == 0
+        else "bad",
+        began=_clock(record.started_at),
+        took=_took(record),
+        notes=list(_notes(record)),
+        configs=[_config(one, nights, dates, folder) for one in record.configs],
+        dates=dates,
+        told=[
+            (str(one.get("label")), bool(one.get("ok")), str(one.get("error") or one.get("event")))
+            for one in record.deliveries
+        ],
+        nights=[(one, _link(folder / "nights" / one.run_id / "night.json", folder)) for one in nights],
+    )
+    return page.encode("utf-8", "replace")
+
+
+def _config(one: ConfigRecord, nights: Sequence[NightRecord], dates: Sequence[str], folder: Path) -> _Config:
+    compared = (one.comparison or {}).get("scores", {})
+    paths = (("Report", one.report), ("Run folder", one.run_dir), ("Log", one.log))
+    links = [(what, _link(Path(path), folder)) for what, path in paths if path is not None]
+    return _Config(
+        record=one,
+        tone=_TONES.get(one.state, "plain"),
+        facts=list(_facts(one)),
+        scores=[
+            _score(name, score, compared.get(name), course_of(one.name, name, nights, dates))
+            for name, score in one.scores.items()
+        ],
+        gates=[(gate["passed"], gate_text(gate)) for gate in told_gates(one.gates)],
+        marks=list(marks_of(one.name, nights, dates)),
+        links=[(what, link) for what, link in links if link],
     )
 
 
-def _config_row(one: ConfigRecord, folder: Path) -> tuple[str, ...]:
-    said = _text(one.verdict) + (f"<br>{_text(one.message)}" if one.message else "")
-    rows = "–" if one.samples is None else f"{one.samples:,} ({one.failed or 0:,} failed)"
-    links = [_link("report", one.report, folder), _link("run", one.run_dir, folder), _link("log", one.log, folder)]
-    return (
-        _text(one.name),
-        f'<span class="{_text(one.state)}">{said}</span>',
-        str(one.exit_code),
-        rows,
-        "<br>".join(_text(f"{name} {score_text(score)}") for name, score in one.scores.items()) or "–",
-        "<br>".join(_text(gate_text(gate)) for gate in one.gates) or "–",
-        f"{one.duration_s:,.0f} s",
-        " · ".join(link for link in links if link),
+def _score(name: str, score: dict[str, Any], compared: dict[str, Any] | None, course: Course | None) -> _Score:
+    return _Score(
+        name=name,
+        mean=figure(score.get("mean")),
+        interval=interval_text(score.get("interval")),
+        course=course,
+        before=figure(compared["base_mean"]) if compared else None,
+        difference=difference_text(compared) if compared else None,
+        verdict=compared["verdict"] if compared else None,
+        span=_span(compared) if compared else None,
     )
 
 
-def _night_row(record: NightRecord) -> tuple[str, ...]:
-    exit_code = "–" if record.exit_code is None else str(record.exit_code)
-    return _text(record.date), exit_code, _text(record.verdict or "cut off")
+def _span(compared: dict[str, Any]) -> tuple[float, float, float] | None:
+    interval, difference = compared["interval"], compared["difference"]
+    if not interval or difference is None:
+        return None
+    widest = max(abs(value) for value in (*interval, difference)) or 1.0
+    low, middle, high = (round(value / widest, 4) for value in (interval[0], difference, interval[1]))
+    return low, middle, high
 
 
-def score_text(score: dict[str, Any]) -> str:
-    """Return a score's mean with its interval."""
-    mean, interval = score.get("mean"), score.get("interval")
-    between = f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-    return f"{mean:.4f}{between}" if isinstance(mean, int | float) else "–"
+def _facts(one: ConfigRecord) -> Iterator[tuple[str, str]]:
+    if one.samples is not None:
+        yield "Samples", f"{one.samples:,}"
+    if one.failed is not None:
+        yield "Failed rows", f"{one.failed:,}"
+    if one.total_tokens is not None:
+        yield "Tokens", f"{one.total_tokens:,}"
+    if one.cost_usd is not None:
+        yield "Cost", f"${one.cost_usd:,.2f}"
+    yield "Time", duration(one.duration_s)
+    if one.waited_s >= 1:
+        yield "Waited for its server", duration(one.waited_s)
 
 
-def gate_text(gate: dict[str, Any]) -> str:
-    """Return a gate as one line: its name, what was asked and found, and whether it passed."""
-    outcome = {True: "passed", False: "missed"}.get(gate.get("passed"), "not decided")  # type: ignore[arg-type]
-    note = f", {gate['note']}" if gate.get("note") else ""
-    return f"{gate.get('name')}: {_figure(gate.get('value'))} against {_figure(gate.get('limit'))}, {outcome}{note}"
+def _notes(record: NightRecord) -> Iterator[str]:
+    if record.missed:
+        more = f" and {len(record.missed) - 31} more" if len(record.missed) > 31 else ""  # noqa: PLR2004 - a month
+        yield f"No run on {', '.join(record.missed[:31])}{more}"
+    for one in record.cut_off:
+        yield f"{one} was cut off, and is left as it is"
+    yield from record.troubles
 
 
-def _figure(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "–"
+def _headline(record: NightRecord) -> str:
+    states = {one.state for one in record.configs}
+    if record.exit_code == 0:
+        return "Good again" if any(one.event == "recovery" for one in record.configs) else "Good"
+    return "Regression" if states <= {GOOD, REGRESSION} and REGRESSION in states else "Failure"
 
 
-def _delivery(one: dict[str, Any]) -> str:
-    return f"{one.get('label')}: {'told' if one.get('ok') else 'not told: ' + str(one.get('error'))}"
+def _clock(text: str) -> str:
+    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
-    titles = "".join(f"<th>{title}</th>" for title in head)
-    return f"<table><tr>{titles}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+def _took(record: NightRecord) -> str:
+    if record.ended_at is None:
+        return "–"
+    return duration(
+        (datetime.fromisoformat(record.ended_at) - datetime.fromisoformat(record.started_at)).total_seconds()
+    )
 
 
-def _link(what: str, path: str | None, folder: Path) -> str:
-    if path is None or not Path(path).exists():
-        return ""
-    return f'<a href="{quote(os.path.relpath(path, folder))}">{what}</a>'
+def _link(path: Path, folder: Path) -> str:
+    return quote(os.path.relpath(path, folder)) if path.exists() else ""
 
 
-def _text(text: str) -> str:
-    """Return a text as HTML shows it, cut where it is endless."""
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    return escape(shown if len(shown) <= _LONGEST_TEXT else f"{shown[:_LONGEST_TEXT]}…")
+def _shown(value: Any) -> Any:
+    """Return a text as a page may show it: nothing in it is obeyed, and it is cut where it is endless."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return visible(value if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]}…")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

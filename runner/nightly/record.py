@@ -27,9 +27,10 @@ class ConfigRecord:
     """One config's part in a night.
 
     `state` is waiting, running, good, regression or failure; `before` the state that was last concluded, in this night
-    or an earlier one. `event` is what there was to tell of it, `told` whether
-    that was done. `status`, `scores`, `gates` and the counts are the run's
-    own. `calls` counts the processes that were started for it. Paths are absolute.
+    or an earlier one. `event` is what there was to tell of it, `told` whether that was done. `status`, `scores`,
+    `gates` and the counts are the run's own. `comparison` is what is kept of comparing it with an earlier run, null
+    without one; `notes` say what of its review could not be done. `calls` counts the processes that were started for
+    it. Paths are absolute.
     """
 
     name: str
@@ -51,6 +52,8 @@ class ConfigRecord:
     cost_usd: float | None = None
     scores: dict[str, Any] = field(default_factory=dict)
     gates: list[dict[str, Any]] = field(default_factory=list)
+    comparison: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
     report: str | None = None
     told: bool = False
     calls: int = 0

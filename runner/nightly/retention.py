@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from runner.errors import RunnerError
 from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
+from runner.folder.runs import runs_below
 from runner.nightly.dates import date_of
-from runner.pipeline import list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -33,12 +34,13 @@ def surplus(names: Iterable[str], keep: int, spared: Collection[str]) -> list[st
 def remove_runs(runs: Path, keep: int, spared: Collection[str]) -> tuple[list[str], list[str]]:
     """Remove the surplus nightly runs of one name; return the paths that are gone, and what kept others from it.
 
-    A run that another process holds stays. The last good run stays: the next ones are compared with it.
+    A run that another process holds stays. The last good night stays: the next ones are compared with it.
     """
     troubles = _sweep(runs)
     gone = []
-    good = [run for run in list_runs(runs) if run.manifest is not None and run.manifest.summary.get("exit_code") == 0]
-    kept = {*spared, *(run.folder.root.name for run in good[:1])}
+    good = (folder.root.name for folder, manifest in runs_below(runs) if manifest.summary.get("exit_code") == 0)
+    # One that somebody made by hand may have asked something else, and is not removed anyway.
+    kept = {*spared, *islice((name for name in good if date_of(name) is not None), 1)}
     for name in surplus(_names(runs), keep, kept):
         try:
             with hold_lock(RunFolder(runs / name)):

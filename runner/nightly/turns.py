@@ -16,8 +16,8 @@ from runner.durable import create_folder, storage_error, write_atomically
 from runner.errors import RunnerError
 from runner.folder.layout import RunFolder
 from runner.folder.lock import is_locked
-from runner.nightly.child import Stop, run_child, wait_for_any
-from runner.nightly.outcome import INCOMPLETE, RUNNING, state_of, words
+from runner.nightly.child import Stop, run_child, signal_name, wait_for_any, watch_signals
+from runner.nightly.outcome import INCOMPLETE, RUNNING, SCORE_GATE, state_of, words
 from runner.nightly.readiness import wait_for_server
 from runner.nightly.record import write_record
 
@@ -69,7 +69,7 @@ async def _take_turns(keeper: Keeper, ways: Ways) -> None:
     stop = Stop()
     async with anyio.create_task_group() as group:
         ready = anyio.Event()
-        group.start_soon(_watch_signals, stop, keeper.say, ready)
+        group.start_soon(watch_signals, stop, keeper.say, ready)
         await ready.wait()
         members = {member.config.name: member for member in keeper.suite.members}
         for one in keeper.record.configs:
@@ -80,18 +80,10 @@ async def _take_turns(keeper: Keeper, ways: Ways) -> None:
         keeper.trouble_codes.append(stop.exit_code)
 
 
-async def _watch_signals(stop: Stop, say: Callable[[str], None], ready: anyio.Event) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-        ready.set()
-        async for number in received:
-            say("ending the night: answers under way may come in; the same command goes on later")
-            stop.take(number)
-
-
 async def _take_turn(keeper: Keeper, member: Member, one: ConfigRecord, ways: Ways, stop: Stop) -> None:
     record = keeper.record
     began = ways.now()
-    one.told = False
+    one.told, one.comparison = False, None
 
     def left_s() -> float:
         return (record.end - ways.now()).total_seconds()
@@ -151,24 +143,17 @@ def _judge(one: ConfigRecord, ended: Ended, stop: Stop) -> None:
         if key in output:
             setattr(one, key, output[key])
     code, message = ended.code, str(error.get("message") or "")
-    if not error and code not in (0, *_TERMINATED):
+    if not error and code not in (0, SCORE_GATE, *_TERMINATED):  # of a score gate the gate itself tells
         message = str((output.get("warnings") or [""])[-1])
     if stop.exit_code is not None and code in (*_TERMINATED, -signal.SIGTERM, -signal.SIGKILL):
         code, message = stop.exit_code, "ended before it was complete, by a signal to the night"
     elif ended.late and (code in _TERMINATED or code < 0):
         code, message = INCOMPLETE, "not complete when the night was over"
     elif code < 0:
-        code, message = _INTERNAL, f"its process was ended by {_signal_name(-code)}; the next call goes on"
+        code, message = _INTERNAL, f"its process was ended by {signal_name(-code)}; the next call goes on"
     _note(one, code, message, str(error.get("hint") or ""))
 
 
 def _note(one: ConfigRecord, exit_code: int, message: str, hint: str = "") -> None:
     one.exit_code, one.state = exit_code, state_of(exit_code)
     one.verdict, one.message, one.hint = words(exit_code), message, hint
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -51,7 +51,8 @@ class ConfigResult:
     """What became of one config of the suite.
 
     `status` and `exit_code` are the run's, `verdict` is one line, `message` what went wrong if something did. `flips`
-    come worst first. `paths` are files and folders to look at, by what they are: `run`, `report`, …
+    come worst first, `flips_in_all` counts those that are left out, too. `paths` are files and folders to look at, by
+    what they are: `run`, `report`, …
     """
 
     name: str
@@ -62,7 +63,13 @@ class ConfigResult:
     scores: tuple[Score, ...] = ()
     gates: tuple[Gate, ...] = ()
     flips: tuple[Flip, ...] = ()
+    flips_in_all: int | None = None
     paths: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def flip_count(self) -> int:
+        """How many samples changed, those in `flips` or more."""
+        return len(self.flips) if self.flips_in_all is None else max(self.flips_in_all, len(self.flips))
 
 
 @dataclass(frozen=True, slots=True)

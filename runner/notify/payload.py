@@ -82,7 +82,7 @@ def _config(config: ConfigResult) -> dict[str, Any]:
         "scores": [_score(one) for one in config.scores[:_MOST_EACH]],
         "gates": [_gate(one) for one in config.gates[:_MOST_EACH]],
         "flips": [_flip(one) for one in config.flips[:MOST_FLIPS]],
-        "flips_in_all": len(config.flips),
+        "flips_in_all": config.flip_count,
         "paths": {_plain(what): _plain(path) for what, path in config.paths},
     }
 

@@ -48,8 +48,9 @@ def _config_lines(config: ConfigResult) -> Iterator[str]:
         yield f"  {_score(score)}"
     for flip in config.flips[:MOST_FLIPS]:
         yield f"  changed: {_flip(flip)}"
-    if len(config.flips) > MOST_FLIPS:
-        yield f"  and {len(config.flips) - MOST_FLIPS:,} more that changed"
+    left_out = config.flip_count - min(len(config.flips), MOST_FLIPS)
+    if left_out:
+        yield f"  and {left_out:,} more that changed"
     yield from (f"  {line}" for line in _path_lines(config.paths))
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 from runner.errors import UsageError
+
+_SYSTEMD_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
 
 
 def refuse_unusable(path: str) -> None:
@@ -28,9 +32,24 @@ def systemd_path(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
 
 
+def systemd_words(text: str) -> list[str]:
+    """Return the words of an `ExecStart=` that `systemd_word` wrote."""
+    found = _SYSTEMD_WORD.findall(text)
+    return [_ESCAPED.sub(r"\1", word).replace("%%", "%").replace("$$", "$") for word in found]
+
+
 def shell_word(text: str) -> str:
     """Return one word for a POSIX shell."""
     return shlex.quote(text)
+
+
+def cron_words(line: str) -> list[str]:
+    """Return the words of the command that a crontab line's shell ends in; none where it was changed into another."""
+    try:
+        *_, script = shlex.split(line.replace("\\%", "%"))
+        return shlex.split(script.partition("; exec ")[2])
+    except ValueError:  # no word at all, or a quote without its other half
+        return []
 
 
 def cron_command(command: str) -> str:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from runner.schedule.entry import ScheduleEntry
 
 PREFIX: Final = "evalrunner-"
+# What a night needs at most to end its run (45 s, a minute, 10 s) and to tell whom it can.
+_STOP_S: Final = 300
 MARK: Final = "# Written by evalrunner schedule"
 
 
@@ -43,6 +45,9 @@ Type=oneshot
 ExecStart={" ".join(words)}
 # Half an hour after nightly.deadline; a night ends itself before that.
 TimeoutStartSec={timeout}
+# A night ends its runs itself, and lets answers under way come in: only the night is told to stop, and has time for it.
+KillMode=mixed
+TimeoutStopSec={_STOP_S}
 # Variables (NAME=value, one a line; mode 0600), of which the configs ask for: {names}
 EnvironmentFile=-%h/.config/evalrunner/{entry.id}.env
 UMask=0077

@@ -2,12 +2,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
+from runner.config import load_config
+from runner.nightly import NightRecord, load_suite
+from runner.nightly.record import write_record
+from runner.schedule import entry_of, read_expression
+from runner.schedule.systemd import units
+
 CONFIG = "name: a\ndataset: {path: a.jsonl}\nmodel: {base_url: 'http://h', name: m, api_key_env: KEY_FOR_NOBODY}\n"
+
+END = "2026-11-26T06:00:00+00:00"
 
 
 def command(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -64,3 +74,32 @@ def test_what_cannot_be_scheduled_is_told(tmp_path: Path, arguments: tuple[str, 
 def test_nothing_installed_is_an_empty_list(tmp_path: Path) -> None:
     assert command(tmp_path, "list").stdout == "nothing is installed for this user\n"
     assert orjson.loads(command(tmp_path, "list", "--json").stdout) == {"entries": []}
+
+
+def test_what_is_installed_is_listed_with_how_its_last_night_ended(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(CONFIG + "output: {dir: results}\n")
+    entry = entry_of([load_config(path)], read_expression("30 2 * * *"))
+    units_folder = tmp_path / ".config" / "systemd" / "user"
+    units_folder.mkdir(parents=True)
+    for name, text in units(entry).items():
+        (units_folder / name).write_text(text)
+    assert last_of(tmp_path) is None, "there was no night yet"
+    folder = load_suite([path]).folder
+    folder.staging.mkdir(parents=True)
+    night = NightRecord("a", "nightly-20261126", "2026-11-26", "UTC", "2026-11-26T02:00:00+00:00", END, [])
+    write_record(folder, night)
+    assert last_of(tmp_path) == {
+        "night": "2026-11-26", "ended_at": None, "exit_code": None, "verdict": "not ended", "page": str(folder.page)
+    }  # fmt: skip
+    ended = {"ended_at": "2026-11-26T03:00:00+00:00", "exit_code": 4, "verdict": "a: a score gate failed"}
+    write_record(folder, replace(night, **ended))
+    assert "2026-11-26: a: a score gate failed (exit 4)" in command(tmp_path, "list").stdout
+    path.write_text("name: [")
+    assert last_of(tmp_path) is None, "its config cannot be read any more"
+
+
+def last_of(place: Path) -> dict[str, Any] | None:
+    (listed,) = orjson.loads(command(place, "list", "--json").stdout)["entries"]
+    last: dict[str, Any] | None = listed["last"]
+    return last

@@ -42,7 +42,7 @@ def test_systemd_verifies_the_units(make_entry: Callable[..., ScheduleEntry], fo
 def test_the_service_is_hardened_and_hides_no_exit_code(make_entry: Callable[..., ScheduleEntry]) -> None:
     service, timer = units(make_entry(zone="Europe/Zurich")).values()
     assert "TimeoutStartSec=14400\n" in service  # 02:30 to 06:00, and half an hour
-    for line in ("Type=oneshot", "ProtectSystem=strict", "PrivateTmp=yes", "NoNewPrivileges=yes", "Nice=10"):
+    for line in ("Type=oneshot", "ProtectSystem=strict", "PrivateTmp=yes", "NoNewPrivileges=yes", "KillMode=mixed"):
         assert f"\n{line}\n" in service
     assert "SuccessExitStatus" not in service
     assert "OnCalendar=*-*-* 02:30:00 Europe/Zurich\n" in timer

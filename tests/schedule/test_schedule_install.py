@@ -56,6 +56,7 @@ def test_a_crontab_entry_comes_and_goes_and_nothing_else_changes(
     assert install(make_entry("5 5 * * *", zone=system_zone())) == [f"crontab: evalrunner:{entry.id} replaced"]
     (listed,) = installed_entries()
     assert (listed.id, listed.format, listed.at, listed.zone) == (entry.id, "cron", "5 5 * * *", system_zone())
+    assert listed.configs == entry.configs
     assert remove(entry) == [f"crontab: evalrunner:{entry.id} removed"]
     assert remove(entry) == [f"crontab: there is no evalrunner:{entry.id}"]
     assert (fake / "table").read_bytes() == foreign + b"\n"
@@ -93,9 +94,21 @@ def test_units_come_and_go(make_entry: Callable[..., ScheduleEntry], fake: Path)
     assert f"--user enable --now {timer.name}" in (fake / "calls").read_text().splitlines()
     (listed,) = installed_entries()
     assert (listed.id, listed.at, listed.zone) == (entry.id, "30 2 * * *", "Europe/Zurich")
+    assert listed.configs == entry.configs
     assert remove(entry) == [f"{service} removed", f"{timer} removed"]
     assert list(folder().iterdir()) == []
     assert remove(entry) == [f"{folder()}: there is no evalrunner-{entry.id}"]
+
+
+@pytest.mark.parametrize("form", ["cron", "systemd"])
+@pytest.mark.parametrize("name", ["a b", "50%", "$HOME", "it's", 'say "x"', "back\\slash", "a; exec b"])
+def test_what_an_entry_calls_is_read_again_whatever_its_path(
+    make_entry: Callable[..., ScheduleEntry], fake: Path, form: str, name: str
+) -> None:
+    assert fake.is_dir()
+    entry = make_entry(folder=name, zone=system_zone())
+    INSTALLERS[form][0](entry)
+    assert [one.configs for one in installed_entries()] == [entry.configs]
 
 
 @pytest.mark.parametrize("trouble", ["nobus", "refuses"])

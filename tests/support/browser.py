@@ -77,8 +77,10 @@ def run_beside(config: dict[str, Any], run_dir: Path) -> RunSummary:
 
 
 @contextmanager
-def watched(found: Browser, file: Path | str, **options: object) -> Iterator[Watched]:
-    """Open a file, or an address, as a page, and wait until its script has run to its end."""
+def watched(
+    found: Browser, file: Path | str, *, ready: str = "html[data-ready=yes]", **options: object
+) -> Iterator[Watched]:
+    """Open a file, or an address, as a page, and wait until it is ready: its script has run to its end."""
     context = found.new_context(**options)
     try:
         page = context.new_page()
@@ -90,7 +92,7 @@ def watched(found: Browser, file: Path | str, **options: object) -> Iterator[Wat
         page.on("popup", lambda popup: seen.popups.append(popup.url))
         page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
         page.goto(file if isinstance(file, str) else file.as_uri())
-        page.wait_for_selector("html[data-ready=yes]", state="attached")
+        page.wait_for_selector(ready, state="attached")
         yield seen
     finally:
         context.close()
