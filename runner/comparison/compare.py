@@ -78,6 +78,8 @@ def _comparable(base: Manifest, run: Manifest) -> tuple[dict[str, str], dict[str
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if name not in ours or name not in theirs:
             refused[name] = f"only {'the base' if name in theirs else 'the run'} has this score"
+        elif not {ours[name]["name"], theirs[name]["name"]} <= SCORERS.keys():
+            refused[name] = "its scorer is none of this version's"
         elif _options(ours[name]) != _options(theirs[name]):
             refused[name] = (
                 "the runs have other scorers, or other options, under this name; `evalrunner score` mends it"

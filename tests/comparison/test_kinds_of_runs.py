@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ import pytest
 
 import runner
 from runner.comparison import compare
+from runner.errors import RunFolderError
 from runner.pipeline import groupcommit
 from runner.simulate import LanguageModel, SimulatorOptions
 from runner.statistics import binary_difference
+from tests.support.commands import evalrunner
 from tests.support.odd_server import Reply, answering, completion
 from tests.support.runs import questions, table, write_rows
 from tests.support.serving import serving
@@ -296,7 +299,23 @@ def test_two_runs_without_scores_differ_in_all_else(tmp_path: Path) -> None:
     assert found.differences["latency_p95"].base is not None
 
 
-def test_the_same_two_runs_compare_the_same_each_time(tmp_path: Path) -> None:
+def test_what_a_run_of_another_version_or_without_a_part_is_is_said(tmp_path: Path) -> None:
+    base = ran(tmp_path / "base", right_but(), questions(3))
+    run = ran(tmp_path / "run", right_but(), questions(3))
+    manifest = orjson.loads((run / "manifest.json").read_bytes())
+    manifest["config"]["scorers"][0] |= {"name": "of_tomorrow", "as": "exact_match"}
+    (run / "manifest.json").write_bytes(orjson.dumps(manifest))
+    found = compare(base, run)
+    assert (found.scores, found.not_compared) == ({}, {"exact_match": "its scorer is none of this version's"})
+    for table_or_log in ("responses", "_commits"):  # a session that was killed before it made them
+        shutil.rmtree(run / table_or_log)
+    with pytest.raises(RunFolderError, match="no table yet"):
+        compare(base, run)
+
+
+def test_the_same_two_runs_compare_the_same_in_every_process(tmp_path: Path) -> None:
     base = ran(tmp_path / "base", right_but(3), questions(SAMPLES), request={"repeats": 2})
     run = ran(tmp_path / "run", right_but(5, 7), reversed(questions(SAMPLES)), request={"repeats": 3})
-    assert compare(base, run) == compare(base, run)
+    for one, other in ((base, run), (base, base)):
+        told = evalrunner("compare", one, other, "--json", cwd=tmp_path)
+        assert told.json == orjson.loads(orjson.dumps(compare(one, other, most_flips=10).to_json()))
