@@ -318,4 +318,4 @@ def test_the_same_two_runs_compare_the_same_in_every_process(tmp_path: Path) -> 
     run = ran(tmp_path / "run", right_but(5, 7), reversed(questions(SAMPLES)), request={"repeats": 3})
     for one, other in ((base, run), (base, base)):
         told = evalrunner("compare", one, other, "--json", cwd=tmp_path)
-        assert told.json == orjson.loads(orjson.dumps(compare(one, other, most_flips=10).to_json()))
+        assert told.json == {**orjson.loads(orjson.dumps(compare(one, other, most_flips=10).to_json())), "gates": []}
