@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Servers check limits over 1 to 10 seconds (Azure), or keep a second's worth; less than that leaves room for jitter.
 BURST_S = 0.4
 _MINUTE_S = 60.0
+# What a prompt takes is estimated until its answer is there: a little of what a server has left of tokens is spared.
+_TOKENS_SPARED_S = 0.02
 # A limit that refills over longer than this is not one to keep pace with: a day's worth may be sent in an hour.
 _LONGEST_WINDOW_S = 120.0
 _SAME_RATIO = 0.1
@@ -26,13 +28,16 @@ _RATIOS = 3
 
 
 class Allowance:
-    """One limit, in units a minute; without a rate it permits everything."""
+    """One limit, in units a minute; without a rate it permits everything.
 
-    __slots__ = ("_gate", "_ratio", "_same_ratios", "_share", "_told", "_typed", "_used", "charged", "unit")
+    `taken` sums what was charged at admission, `charged` what it came to when it was put right.
+    """
+
+    __slots__ = ("_gate", "_ratio", "_same_ratios", "_share", "_told", "_typed", "_used", "charged", "taken", "unit")
 
     def __init__(self, unit: Unit, typed: float | None) -> None:
         self.unit = unit
-        self.charged = 0.0
+        self.charged = self.taken = 0.0
         self._typed = typed
         self._told: float | None = None
         self._share = 1.0
@@ -61,6 +66,7 @@ class Allowance:
     def take(self, now: float, cost: float) -> None:
         """Charge a cost."""
         self.charged += cost
+        self.taken += cost
         if self._gate is not None:
             self._gate.take(now, cost)
 
@@ -78,7 +84,7 @@ class Allowance:
     def empty(self, now: float) -> None:
         """Note that the server refused: nothing is left."""
         if self._gate is not None:
-            self._gate.set_level(now, min(0.0, self._gate.level(now)))
+            self._gate.set_level(now, min(-self._spared(self._gate), self._gate.level(now)))
 
     def limit_to(self, per_minute: float | None) -> None:
         """Change what the config says."""
@@ -95,16 +101,21 @@ class Allowance:
         if self._gate is not None and level is not None:
             self._gate.set_level(now, level)
 
-    def hear(self, now: float, seen: LimitSeen, *, sent_at: float, charged: float) -> None:
-        """Note what an answer told; its request went out at `sent_at`, after `charged` units had been charged."""
+    def hear(self, now: float, seen: LimitSeen, *, sent_at: float, taken: float) -> None:
+        """Note what an answer told; its request went out at `sent_at`, when `taken` units had been taken with it."""
         self._adopt(self._rate_told(seen))
         gate = self._gate
         if gate is None or seen.remaining is None or self._told is None:
             return
-        # The server speaks of all processes together.
-        left = self._share * seen.remaining + (now - sent_at) * gate.per_minute / _MINUTE_S - (self.charged - charged)
+        # The server speaks of all processes together. What was put right since is no matter: it knew the request's own
+        # charge, and of those behind it what they took counts.
+        refilled = (now - sent_at) * gate.per_minute / _MINUTE_S
+        left = self._share * seen.remaining + refilled - (self.taken - taken) - self._spared(gate)
         if left < gate.level(now) or self.unit is not Unit.REQUESTS:
             gate.set_level(now, left)
+
+    def _spared(self, gate: Gcra) -> float:
+        return 0.0 if self.unit is Unit.REQUESTS else _TOKENS_SPARED_S * gate.per_minute / _MINUTE_S
 
     def _rate_told(self, seen: LimitSeen) -> float | None:
         """Return units a minute; null where that is unknown, or nothing to keep pace with."""

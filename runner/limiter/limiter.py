@@ -21,6 +21,7 @@ from runner.limiter.demand import Metered
 from runner.limiter.gcra import Gcra
 from runner.limiter.governor import Governor
 from runner.limiter.headers import Unit, limits_in
+from runner.limiter.refunds import Refunds
 from runner.limiter.reserve import Reserve
 from runner.records import Usage
 
@@ -40,7 +41,7 @@ Clock = Callable[[], float]
 _NEARLY = 0.8
 _NO_USAGE = Usage()
 _NO_HEADERS: dict[str, str] = {}
-_NOTHING_CHARGED = (0.0, 0.0, 0.0, 0.0)
+_NOTHING_TAKEN = (0.0, 0.0, 0.0, 0.0)
 
 
 class Verdict(Enum):
@@ -54,14 +55,14 @@ class Verdict(Enum):
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """An admitted request: when it went out, its number, what it was charged, and what had been charged by then."""
+    """An admitted request: when it went out, its number, what it was charged, and what had been taken with it."""
 
     sent_at: float
     number: int
     prompt_estimate: int
     prompt_tokens: int
     answer_tokens: int
-    charged: tuple[float, ...]
+    taken: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Limiter:
         self._governor = Governor(now, ramp=self._concurrency is not None and not known)
         self._pace = Gcra(60.0, burst_s=BURST_S)
         self._reserve = Reserve()
-        self._refunds = True
+        self._refunds = Refunds()
         self._ramp: Gcra | None = None
         self._ramp_ends_at = math.inf
         self._frozen_until = -math.inf
@@ -266,7 +267,7 @@ class Limiter:
         """Charge every limit and return the ticket, or charge none and return the seconds that are still missing."""
         if self._unlimited:
             self._admitted += 1
-            return Ticket(now, self._governor.sent(now), prompt, 0, 0, _NOTHING_CHARGED)
+            return Ticket(now, self._governor.sent(now), prompt, 0, 0, _NOTHING_TAKEN)
         if self._ramp_ends_at <= now:
             self._ramp, self._ramp_ends_at = None, math.inf
             self._look_again()
@@ -287,8 +288,9 @@ class Limiter:
         for allowance, cost in zip(self._tokens, costs, strict=True):
             allowance.take(now, cost)
         self._admitted += 1
-        charged = (self._requests.charged, *(one.charged for one in self._tokens))
-        return Ticket(now, self._governor.sent(now), prompt, prompt_tokens, answer_tokens, charged)
+        self._refunds.sent()
+        taken = (self._requests.taken, *(one.taken for one in self._tokens))
+        return Ticket(now, self._governor.sent(now), prompt, prompt_tokens, answer_tokens, taken)
 
     def _governed(self, now: float) -> Gcra | None:
         """Return the bucket of the rate that refusals show; null where nothing is refused."""
@@ -314,15 +316,19 @@ class Limiter:
     # ------------------------------------------------------------------ what is learnt
 
     def _refused(self, now: float, ticket: Ticket) -> None:
+        if any(one.per_minute is not None for one in self._tokens):
+            # It may be that the server gave nothing back of what answers did not use: then the rate is right.
+            explained = self._refunds.refused()
+            for allowance in self._tokens:
+                allowance.empty(now)
+            if explained:
+                return
         if not self._governor.refused(now, ticket.sent_at, ticket.number):
             return
         self._pace.set_level(now, min(0.0, self._pace.level(now)))
         for allowance in (self._requests, *self._tokens):
             allowance.empty(now)
         self._unlimited = False
-        # Where tokens are limited and what answers did not use was given back, the server may not have done so.
-        if any(one.per_minute is not None for one in self._tokens):
-            self._refunds = False
 
     def _settle(self, now: float, ticket: Ticket, usage: Usage) -> None:
         """Learn what prompts and answers take, and correct the charge by it.
@@ -338,7 +344,7 @@ class Limiter:
             return
         prompt = ticket.prompt_tokens if prompt is None else prompt
         completion = ticket.answer_tokens if completion is None else completion
-        if not self._refunds:
+        if not self._refunds.given:
             completion = max(completion, ticket.answer_tokens)
         reserved = (ticket.prompt_tokens + ticket.answer_tokens, ticket.prompt_tokens, ticket.answer_tokens)
         for allowance, before, used in zip(
@@ -350,7 +356,7 @@ class Limiter:
         for seen in limits_in(headers, now=datetime.now(UTC)):
             place = _PLACES[seen.unit]
             allowance = self._requests if place == 0 else self._tokens[place - 1]
-            allowance.hear(now, seen, sent_at=ticket.sent_at, charged=ticket.charged[place])
+            allowance.hear(now, seen, sent_at=ticket.sent_at, taken=ticket.taken[place])
             self._unlimited = False
         if self._requests.told is not None:
             self._governor.end_ramp()
