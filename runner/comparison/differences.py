@@ -8,13 +8,16 @@ import numpy as np
 
 from runner.comparison.model import Difference
 from runner.records import STATUSES
-from runner.statistics import paired_difference
+from runner.statistics import clustered, mean_difference, paired_difference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from runner.comparison.pairing import Pairs
     from runner.comparison.reading import Rows
+    from runner.statistics import Estimate
 
 _QUANTILES = {
     "latency_s": (("latency_p50", 0.5), ("latency_p95", 0.95)),
@@ -34,12 +37,12 @@ def find_differences(pairs: Pairs, base: Rows, run: Rows) -> dict[str, Differenc
         found |= _of_quantiles(pairs, column, base, run)
     for column, unit in _MEANS:
         values = pairs.base.means(base.measured(column)), pairs.run.means(run.measured(column))
-        found[column] = _paired(pairs, *values, unit)
+        found[column] = _paired(pairs, *values, unit, _of_amounts)
     found["total_cost_usd"] = _difference("USD", base.source.cost_usd, run.source.cost_usd)
     for status in _OUTCOMES:
         number = STATUSES.index(status)
         fractions = pairs.base.means((base.statuses == number) * 1.0), pairs.run.means((run.statuses == number) * 1.0)
-        found[f"{status}_fraction"] = _paired(pairs, *fractions, "of rows")
+        found[f"{status}_fraction"] = _paired(pairs, *fractions, "of rows", paired_difference)
     return found
 
 
@@ -55,14 +58,27 @@ def _of_quantiles(pairs: Pairs, column: str, base: Rows, run: Rows) -> dict[str,
     return found
 
 
-def _paired(pairs: Pairs, base: NDArray[np.float64], run: NDArray[np.float64], unit: str) -> Difference:
+def _paired(
+    pairs: Pairs,
+    base: NDArray[np.float64],
+    run: NDArray[np.float64],
+    unit: str,
+    estimate_from: Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]], Estimate],
+) -> Difference:
     both = ~np.isnan(base) & ~np.isnan(run)
     if not both.any():
         return Difference(unit, None, None, None)
     first, second = base[both], run[both]
-    estimate = paired_difference(first, second, pairs.samples[both])
-    interval = (estimate.interval.low, estimate.interval.high) if estimate.interval else None
+    estimate = estimate_from(first, second, pairs.samples[both])
+    # Adding zero makes of -0.0 what people write.
+    interval = (estimate.interval.low + 0.0, estimate.interval.high + 0.0) if estimate.interval else None
     return Difference(unit, float(first.mean()), float(second.mean()), estimate.difference, interval)
+
+
+def _of_amounts(first: NDArray[np.float64], second: NDArray[np.float64], samples: NDArray[np.int64]) -> Estimate:
+    """Estimate a difference of what can be counted or paid, also where it happens to be 0 and 1 only."""
+    span = float(max(first.max(), second.max()) - min(first.min(), second.min()))
+    return mean_difference(clustered(samples, second - first, int(samples.max()) + 1), span)
 
 
 def _difference(unit: str, base: float | None, run: float | None) -> Difference:
