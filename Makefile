@@ -20,7 +20,7 @@ test: $(VENV)/.dev  ## Set up and run the tests.
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 # The tests that run whole commands and servers take nearly all of the time: `make test` has them, too.
-SERVED := pipeline cli kill engines simulate content transport
+SERVED := pipeline cli kill engines simulate content transport nightly report comparison notify schedule
 check: $(VENV)/.dev  ## Format, lint, types, imports, dependencies, and the tests that take seconds.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
