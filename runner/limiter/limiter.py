@@ -326,8 +326,7 @@ class Limiter:
         if not self._governor.refused(now, ticket.sent_at, ticket.number):
             return
         self._pace.set_level(now, min(0.0, self._pace.level(now)))
-        for allowance in (self._requests, *self._tokens):
-            allowance.empty(now)
+        self._requests.empty(now)
         self._unlimited = False
 
     def _settle(self, now: float, ticket: Ticket, usage: Usage) -> None:
