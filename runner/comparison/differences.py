@@ -8,7 +8,7 @@ import numpy as np
 
 from runner.comparison.model import Difference
 from runner.records import STATUSES
-from runner.statistics import clustered, mean_difference, paired_difference
+from runner.statistics import amount_difference, paired_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def find_differences(pairs: Pairs, base: Rows, run: Rows) -> dict[str, Differenc
         found |= _of_quantiles(pairs, column, base, run)
     for column, unit in _MEANS:
         values = pairs.base.means(base.measured(column)), pairs.run.means(run.measured(column))
-        found[column] = _paired(pairs, *values, unit, _of_amounts)
+        found[column] = _paired(pairs, *values, unit, amount_difference)
     found["total_cost_usd"] = _difference("USD", base.source.cost_usd, run.source.cost_usd)
     for status in _OUTCOMES:
         number = STATUSES.index(status)
@@ -73,12 +73,6 @@ def _paired(
     # Adding zero makes of -0.0 what people write.
     interval = (estimate.interval.low + 0.0, estimate.interval.high + 0.0) if estimate.interval else None
     return Difference(unit, float(first.mean()), float(second.mean()), estimate.difference, interval)
-
-
-def _of_amounts(first: NDArray[np.float64], second: NDArray[np.float64], samples: NDArray[np.int64]) -> Estimate:
-    """Estimate a difference of what can be counted or paid, also where it happens to be 0 and 1 only."""
-    span = float(max(first.max(), second.max()) - min(first.min(), second.min()))
-    return mean_difference(clustered(samples, second - first, int(samples.max()) + 1), span)
 
 
 def _difference(unit: str, base: float | None, run: float | None) -> Difference:

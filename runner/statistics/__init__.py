@@ -19,6 +19,7 @@ from runner.statistics.means import (
 from runner.statistics.paired import (
     Estimate,
     Verdict,
+    amount_difference,
     binary_difference,
     judge,
     mcnemar,
@@ -33,6 +34,7 @@ __all__ = [
     "Estimate",
     "Interval",
     "Verdict",
+    "amount_difference",
     "binary_difference",
     "clustered",
     "interval",

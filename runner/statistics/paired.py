@@ -49,6 +49,13 @@ def paired_difference(
         return binary_difference(
             len(first), int(np.count_nonzero(second > first)), int(np.count_nonzero(second < first))
         )
+    return amount_difference(first, second, samples, span)
+
+
+def amount_difference(
+    first: NDArray[np.float64], second: NDArray[np.float64], samples: NDArray[np.int64], span: float | None = None
+) -> Estimate:
+    """Do what `paired_difference` does for what is counted or paid, also where it happens to be 0 and 1 only."""
     if span is None:
         span = float(max(first.max(), second.max()) - min(first.min(), second.min()))
     return mean_difference(clustered(samples, second - first, int(samples.max()) + 1), span)
