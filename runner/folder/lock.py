@@ -1,4 +1,4 @@
-"""Owns the lock of a run folder: one writer at a time, freed by the kernel when its process dies."""
+"""Owns locks: one holder at a time, freed by the kernel when its process dies; foremost that of a run folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -14,6 +15,7 @@ from runner.errors import BusyError, CannotCreateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from runner.folder.layout import RunFolder
 
@@ -22,22 +24,43 @@ if TYPE_CHECKING:
 _ASKED_S = 0.2
 
 
+@dataclass(frozen=True, slots=True)
+class LockWords:
+    """What a lock's errors say: what is locked, and of another holder what it does and what can be done about it."""
+
+    what: str
+    busy: str
+    hint: str
+
+
 @contextlib.contextmanager
 def hold_lock(folder: RunFolder) -> Iterator[None]:
     """Hold the run for this process. Raises BusyError naming the holder, CannotCreateError without a lock file."""
+    words = LockWords(
+        what="the run folder",
+        busy=f"{folder.root}: another process is writing to this run",
+        hint="wait for it, or interrupt it; answers it has are safe either way",
+    )
+    with hold_file(folder.lock, words, patience_s=_ASKED_S):
+        yield
+
+
+@contextlib.contextmanager
+def hold_file(path: Path, words: LockWords, *, patience_s: float = 0.0, since: str | None = None) -> Iterator[None]:
+    """Hold a lock file for this process, which notes itself in it, with `since` if that is given.
+
+    Raises BusyError naming the holder, once it has waited `patience_s`; CannotCreateError without a lock file.
+    """
     # Not per thread: `arun` takes it in a worker thread and gives it back in the event loop's.
-    lock = FileLock(folder.lock, mode=0o600, thread_local=False)
+    lock = FileLock(path, mode=0o600, thread_local=False)
     try:
-        lock.acquire(timeout=_ASKED_S, poll_interval=0.02)
+        lock.acquire(timeout=patience_s, poll_interval=0.02)
     except Timeout:
-        raise BusyError(
-            f"{folder.root}: another process is writing to this run{_holder(folder)}",
-            hint="wait for it, or interrupt it; answers it has are safe either way",
-        ) from None
+        raise BusyError(f"{words.busy}{_holder(path)}", hint=words.hint) from None
     except (OSError, NotImplementedError) as error:
-        raise CannotCreateError(f"{folder.lock}: cannot lock the run folder: {error}") from error
+        raise CannotCreateError(f"{path}: cannot lock {words.what}: {error}") from error
     try:
-        _write_holder(folder)
+        _write_holder(path, since)
         yield
     finally:
         lock.release()
@@ -58,15 +81,16 @@ def is_locked(folder: RunFolder) -> bool:
     return False
 
 
-def _write_holder(folder: RunFolder) -> None:
-    holder = {"pid": os.getpid(), "host": socket.gethostname()}
+def _write_holder(path: Path, since: str | None) -> None:
+    holder = {"pid": os.getpid(), "host": socket.gethostname()} | ({"since": since} if since else {})
     with contextlib.suppress(OSError):  # the text is a courtesy, the flock is the lock
-        folder.lock.write_text(json.dumps(holder), encoding="utf-8")
+        path.write_text(json.dumps(holder), encoding="utf-8")
 
 
-def _holder(folder: RunFolder) -> str:
+def _holder(path: Path) -> str:
     try:
-        holder = json.loads(folder.lock.read_text(encoding="utf-8"))
-        return f" (process {int(holder['pid'])} on {holder['host']})"
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        since = f", since {holder['since']}" if "since" in holder else ""
+        return f" (process {int(holder['pid'])} on {holder['host']}{since})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
