@@ -15,6 +15,9 @@ from runner.retry.policy import RetryPolicy
 
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
+# What stands in place of a run folder in `gates.baseline`.
+LAST_GOOD = "last_good"
+
 Event = Literal["regression", "failure", "recovery", "success"]
 
 _INT32 = 2**31 - 1
@@ -236,6 +239,11 @@ class Gates(Section):
     )
     baseline: str | None = Field(default=None, description="What max_drop compares with: last_good, or a run folder.")
     scores: dict[str, ScoreGate] = Field(default={}, description="Gate by name of the score; a miss exits with 4.")
+
+    @property
+    def named_baseline(self) -> str | None:
+        """The run folder that `baseline` names; null for none, and for the last good run, which is looked for."""
+        return None if self.baseline == LAST_GOOD else self.baseline
 
 
 class Notification(Section):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.config.adapter_names import is_adapter_path
-from runner.config.models import Output
+from runner.config.models import LAST_GOOD, Output
 from runner.config.places import nearest, value_at, with_value
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Words that stand where a path can stand.
 _NO_PATHS: dict[KeyPath, str] = {
     ("dataset", "path"): "-",
-    ("gates", "baseline"): "last_good",
+    ("gates", "baseline"): LAST_GOOD,
 }
 _OUTPUT_DIR: KeyPath = ("output", "dir")
 _ADAPTER: KeyPath = ("model", "adapter")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from runner.nightly.suite import Member
     from runner.nightly.turns import Keeper
 
-_LAST_GOOD = "last_good"
-
 
 def review(keeper: Keeper, ways: Ways) -> None:
     """Compare every finished run that has scores with an earlier one, and have a page made of every run.
@@ -41,8 +39,8 @@ def baseline_of(member: Member, one: ConfigRecord) -> Path | None:
 
     Raises RunFolderError.
     """
-    named = member.config.gates.baseline
-    if named is not None and named != _LAST_GOOD:
+    named = member.config.gates.named_baseline
+    if named is not None:
         return Path(named)
     return last_good(member.runs, read_manifest(RunFolder(Path(one.run_dir))))
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from runner.folder.manifest import Manifest
     from runner.pipeline.scoring import Scoring
 
-_LAST_GOOD = "last_good"
 _NONE_YET = "no good run yet to compare with"
 
 
@@ -87,13 +86,13 @@ def judge_pair(run_dir: Path, comparison: Comparison) -> list[dict[str, Any]]:
 
 def refuse_baseline(config: RunConfig) -> None:
     """Raise ConfigError for a baseline that nothing could be compared with, before anything is paid for."""
-    named = config.gates.baseline
-    if named is None or named == _LAST_GOOD:
+    named = config.gates.named_baseline
+    if named is None:
         return
     try:
         manifest = read_manifest(RunFolder(Path(named)))
     except RunFolderError as error:
-        hint = f"name a run folder, or {_LAST_GOOD}"
+        hint = "name a run folder, or last_good"
         raise ConfigError([Problem("gates.baseline", error.message, hint)]) from error
     there = {score_name(spec) for spec in manifest.config.get("scorers", [])}
     missing = [name for name, gate in config.gates.scores.items() if gate.max_drop is not None and name not in there]
@@ -103,13 +102,13 @@ def refuse_baseline(config: RunConfig) -> None:
 
 
 def _baseline(run: Run) -> Baseline | None:
-    config = run.config
-    named = config.gates.baseline
-    if named is None or all(gate.max_drop is None for gate in config.gates.scores.values()):
+    config, gates = run.config, run.config.gates
+    if gates.baseline is None or all(gate.max_drop is None for gate in gates.scores.values()):
         return None
-    binding = named != _LAST_GOOD
+    named = gates.named_baseline
+    binding = named is not None
     runs = Path(config.output.dir) / config.name
-    base = Path(named) if binding else last_good(runs, run.manifest)
+    base = last_good(runs, run.manifest) if named is None else Path(named)
     if base is None:
         return Baseline(note=_NONE_YET, binding=False)
     try:
