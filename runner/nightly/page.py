@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +17,7 @@ from runner.nightly.history import course_of, dates_of, marks_of
 from runner.nightly.outcome import FAILURE, GOOD, REGRESSION
 from runner.nightly.wording import difference_text, figure, gate_text, interval_text, told_gates
 from runner.progress import duration
+from runner.report.page import source_hash
 from runner.report.shown import visible
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def night_page(record: NightRecord, earlier: Sequence[NightRecord], folder: Path
     )
     template = environment.from_string((files("runner.nightly") / "page.html.j2").read_text("utf-8"))
     page = template.render(
-        policy=f"default-src 'none'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src '{source_hash(style)}'; base-uri 'none'; form-action 'none'",
         style=style,
         night=record,
         headline=_headline(record),
@@ -186,7 +185,3 @@ def _shown(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return visible(value if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]}…")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -54,10 +54,11 @@ def render(facts: Mapping[str, Any], rows: Mapping[str, Any]) -> bytes:
 def policy(style: str, script: str) -> str:
     """Return the content security policy: this style and this script by their hashes, and nothing else at all."""
     return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"default-src 'none'; style-src '{source_hash(style)}'; script-src '{source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
-def _hash(text: str) -> str:
+def source_hash(text: str) -> str:
+    """Return a style or script as a content security policy names it."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
