@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from support.options import Size, read_options
 from support.processes import evalrunner, measure, script
-from support.results import Result, ratio, report, say
+from support.results import Result, rates, ratio, report, say
 
 if TYPE_CHECKING:
     from support.processes import Measured
@@ -61,11 +61,7 @@ def _results(
     start: tuple[list[Measured], list[Measured]],
     measured: tuple[list[Measured], list[Measured]],
 ) -> list[Result]:
-    rates = []
-    for empty, full in zip(start, measured, strict=True):
-        begun = median(one.cpu_s for one in empty)
-        rates.append([rows / (one.cpu_s - begun) for one in full])
-    ours, peers = rates
+    ours, peers = (rates(rows, *group) for group in zip(start, measured, strict=True))
     peaks = [max(one.peak_bytes for one in group) / 2**20 for group in measured]
     whole = [f"{median(one.wall_s for one in group):.2f} s" for group in measured]
     return [

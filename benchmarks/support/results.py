@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from support.processes import Measured
+
 HEADERS = ("what", "evalrunner", "peer", "measured", "target")
 
 
@@ -33,6 +35,12 @@ def ratio(ours: Sequence[float], peers: Sequence[float]) -> str:
     ratios = [one / other for one, other in zip(ours, peers, strict=True)]
     spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
     return f"ratio = {median(ratios):.2f}{spread}"
+
+
+def rates(rows: int, start: Sequence[Measured], whole: Sequence[Measured]) -> list[float]:
+    """Return rows for each second of processor beyond what a command takes to start, of each whole run."""
+    begun = median(one.cpu_s for one in start)
+    return [rows / (one.cpu_s - begun) for one in whole]
 
 
 def say(text: str) -> None:
