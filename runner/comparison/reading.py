@@ -14,13 +14,14 @@ from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.folder.manifest import read_manifest
 from runner.records import STATUSES
-from runner.scorers import ANSWERED, REFUSED
+from runner.scorers import ANSWERED_PLACES
 from runner.sinks import (
     MOST_OPEN,
     SCORES,
     column_hashes,
     column_orders,
     column_statuses,
+    joined_arrays,
     response_batches,
     response_numbers,
     score_numbers,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from runner.sinks import Snapshot
 
 _SKIPPED = STATUSES.index("skipped")
-_ANSWERED = np.array([status in ANSWERED | REFUSED for status in STATUSES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,7 @@ class Rows:
     @property
     def answered(self) -> NDArray[np.bool_]:
         """Which rows have an answer, a refusal too."""
-        found: NDArray[np.bool_] = _ANSWERED[self.statuses]
-        return found
+        return np.isin(self.statuses, ANSWERED_PLACES)
 
     @property
     def first_choices(self) -> NDArray[np.bool_]:
@@ -112,6 +111,6 @@ def read_rows(source: Source, content: Sequence[str]) -> Rows:
 
 def _joined(pieces: list[Any], kind: Any) -> Any:
     """Return one array, and leave nothing of the pieces."""
-    joined = np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)
+    joined = joined_arrays(pieces, kind)
     pieces.clear()
     return joined

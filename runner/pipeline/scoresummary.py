@@ -13,8 +13,16 @@ import numpy as np
 from runner.digest import digest128
 from runner.errors import UsageError
 from runner.records import STATUSES
-from runner.scorers import ANSWERED, REFUSED, votes
-from runner.sinks import column_hashes, column_numbers, column_orders, column_statuses, column_values, read_columns
+from runner.scorers import ANSWERED_PLACES, votes
+from runner.sinks import (
+    column_hashes,
+    column_numbers,
+    column_orders,
+    column_statuses,
+    column_values,
+    joined_arrays,
+    read_columns,
+)
 from runner.statistics import clustered, interval, majority_scores, numbered, pass_at_k
 
 if TYPE_CHECKING:
@@ -24,7 +32,6 @@ if TYPE_CHECKING:
     from runner.pipeline.scoring import Scoring
     from runner.scorers import NamedScorer
 
-_ANSWERED = [number for number, status in enumerate(STATUSES) if status in ANSWERED | REFUSED]
 _MOST_GROUPS = 1000
 _NONE = "(null)"
 
@@ -76,13 +83,13 @@ def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = N
     rows = _read(log, scoring, by, repeated=repeated)
     # Without repeats and choices each row is a sample of its own.
     total = sum(map(len, rows.statuses))
-    samples, count = numbered(_joined(rows.samples, np.int64)) if repeated else (np.arange(total), total)
-    statuses, orders = _joined(rows.statuses, np.int8), _joined(rows.orders, np.int64)
-    firsts, groups = _joined(rows.firsts, np.bool_), _joined(rows.groups, np.int64)
+    samples, count = numbered(joined_arrays(rows.samples, np.int64)) if repeated else (np.arange(total), total)
+    statuses, orders = joined_arrays(rows.statuses, np.int8), joined_arrays(rows.orders, np.int64)
+    firsts, groups = joined_arrays(rows.firsts, np.bool_), joined_arrays(rows.groups, np.int64)
     summary: dict[str, Any] = {}
     for one in scoring.scorers:
-        own = _joined(rows.votes[one.name], np.int64) if one.name in rows.votes else None
-        table = _Table(samples, count, statuses, orders, _joined(rows.values[one.name], np.float64), own)
+        own = joined_arrays(rows.votes[one.name], np.int64) if one.name in rows.votes else None
+        table = _Table(samples, count, statuses, orders, joined_arrays(rows.values[one.name], np.float64), own)
         mask = firsts if one.scorer.by_key else np.ones(len(firsts), dtype=bool)
         summary[one.name] = _describe(one, table.where(mask))
         if by is not None:
@@ -109,7 +116,7 @@ def _describe(one: NamedScorer, table: _Table) -> dict[str, Any]:
         "mean": answered.mean,
         "interval": None if found is None else [found.low, found.high],
         "interval_method": None if found is None else found.method,
-        "answered": int(np.isin(table.statuses, _ANSWERED).sum()),
+        "answered": int(np.isin(table.statuses, ANSWERED_PLACES).sum()),
         "scored": int(scored.sum()),
         "mean_all": None if everything is None or not len(everything) else float(everything.mean()),
         "all": len(table.values),
@@ -209,7 +216,3 @@ def _group(names: dict[str, int], value: Any) -> int:
     if name not in names and len(names) >= _MOST_GROUPS:
         raise UsageError(f"--by: the column has more than {_MOST_GROUPS:,} values", hint="choose one with fewer")
     return names.setdefault(name, len(names))
-
-
-def _joined(pieces: list[Any], kind: Any) -> Any:
-    return np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +26,7 @@ from runner.report.svg import drawing
 from runner.report.verdict import verdict_of
 from runner.report.versus import versus_of
 from runner.report.wording import score
-from runner.sinks import SCORES, take_snapshot
+from runner.sinks import SCORES, read_anew, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from runner.report.versus import Versus
 
 _TABLES: Final = ("responses", SCORES, "attempts", "raw")
-# Of a run with more parts than are held open, one may be replaced while it is read: then reading begins anew.
-_TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ def write_report(run_dir: Path, output: Path, baseline: Path | None = None) -> R
     """
     drawing()
     folder = RunFolder(run_dir)
-    seen = _read(folder)
+    seen = read_anew(lambda: _read(folder))
     manifest, survey = seen.manifest, seen.survey
     versus = versus_of(folder, manifest, baseline)
     scores = score_facts(survey, manifest.config, manifest.summary)
@@ -109,13 +106,6 @@ def write_report(run_dir: Path, output: Path, baseline: Path | None = None) -> R
 
 
 def _read(folder: RunFolder) -> _Seen:
-    for _ in range(_TRIES - 1):
-        with suppress(BusyError):
-            return _read_once(folder)
-    return _read_once(folder)
-
-
-def _read_once(folder: RunFolder) -> _Seen:
     scoring = read_manifest(folder).scoring
     with take_snapshot(folder, _TABLES) as snapshot:
         manifest = read_manifest(folder)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.report.prompts import messages_of, pretty
 from runner.report.shown import cut, text_of, visible
-from runner.sinks import SCORES, column_values
+from runner.sinks import SCORES, column_values, rows_by_place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -63,38 +61,21 @@ def read_rows(snapshot: Snapshot, manifest: Manifest, scores: Sequence[str], pla
     columns = [*_COLUMNS, *(f"in_{name}" for name in manifest.columns)]
     rows: dict[int, ShownRow] = {}
     keys: dict[int, tuple[str, int]] = {}
-    for place, row in _at(snapshot, "responses", places, columns):
+    for place, row in rows_by_place(snapshot, "responses", places, columns):
         rows[place] = _shown(place, row, list(manifest.columns))
         keys[place] = (row["request_key"] or "", row["request_row"] or 0)
     answered = [place for place in places if place in rows and rows[place].facts["status"] in _ANSWERED]
-    for place, row in _at(snapshot, "responses", answered[:_MOST_WITH_TOKENS], _TOKEN_COLUMNS):
+    for place, row in rows_by_place(snapshot, "responses", answered[:_MOST_WITH_TOKENS], _TOKEN_COLUMNS):
         rows[place].facts["tokens"] = _tokens(row)
     if scores:
         names = [name for score in scores for name in (f"score_{score}", f"{score}_note")]
-        for place, row in _at(snapshot, SCORES, list(rows), names):
+        for place, row in rows_by_place(snapshot, SCORES, list(rows), names):
             rows[place].facts["scores"] = [
                 [row[f"score_{score}"], cut(row[f"{score}_note"] or "", 500)[0]] for score in scores
             ]
     _add_prompts(snapshot, rows, keys)
     _add_attempts(snapshot, rows, keys)
     return [rows[place] for place in sorted(rows)]
-
-
-def _at(
-    snapshot: Snapshot, table: str, places: Sequence[int], columns: Sequence[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield rows of a table, whose parts are those of `responses`, by their places among all rows."""
-    parts = snapshot.tables["responses"]
-    names, starts = list(parts), [0, *accumulate(part.rows for part in parts.values())]
-    inside: dict[int, list[int]] = {}
-    for place in sorted(places):
-        inside.setdefault(bisect_right(starts, place) - 1, []).append(place)
-    for number, chosen in inside.items():
-        part, start = snapshot.tables[table].get(names[number]), starts[number]
-        if part is not None:
-            rows = part.rows_at([one - start for one in chosen], columns)
-            for place, values in zip(chosen, rows, strict=True):
-                yield place, dict(zip(columns, values, strict=True))
 
 
 def _shown(place: int, row: Mapping[str, Any], columns: Sequence[str]) -> ShownRow:

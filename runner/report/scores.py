@@ -9,9 +9,9 @@ import numpy as np
 
 from runner.records import STATUSES
 from runner.report.shown import name_of
-from runner.report.survey import joined_of
-from runner.scorers import ANSWERED, REFUSED
-from runner.statistics import clustered, interval
+from runner.scorers import ANSWERED_PLACES, SCORERS
+from runner.sinks import joined_arrays
+from runner.statistics import clustered, interval, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from runner.report.survey import Grouping, Survey
     from runner.statistics import Interval
 
-_ANSWERED: Final = [number for number, status in enumerate(STATUSES) if status in ANSWERED | REFUSED]
-# Scores of these kinds have no worst value, and so no mean over all rows.
-_NO_WORST: Final = {"perplexity", "embedding_similarity"}
+# That of a scorer which this version does not have.
+_WORST: Final = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,10 @@ class ScoreFacts:
 def score_facts(survey: Survey, config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[ScoreFacts]:
     """Return each score of a run. The figures are those of the summary, found again as the rows stand now."""
     table = _Table(
-        joined_of(survey.statuses, np.int8), _numbered(survey), joined_of(survey.firsts, np.bool_), survey.groups
+        joined_arrays(survey.statuses, np.int8),
+        _numbered(survey),
+        joined_arrays(survey.firsts, np.bool_),
+        survey.groups,
     )
     return [_facts(table, spec, survey, summary.get("scores", {})) for spec in _specs(survey, config)]
 
@@ -95,9 +97,9 @@ def _facts(
     table: _Table, named: tuple[str, Mapping[str, Any]], survey: Survey, summary: Mapping[str, Any]
 ) -> ScoreFacts:
     name, spec = named
-    kind, values = str(spec["name"]), joined_of(survey.values[name], np.float64)
+    kind, values = str(spec["name"]), joined_arrays(survey.values[name], np.float64)
     counted = _counted(table, values, spec)
-    worst = None if kind in _NO_WORST else 0.0
+    worst = SCORERS[kind].worst if kind in SCORERS else _WORST
     known = summary.get(name, {})
     return ScoreFacts(
         name,
@@ -126,7 +128,7 @@ def _figure(
         _, samples = np.unique(samples, return_inverse=True)
     clusters = clustered(samples, chosen[scored], int(samples.max()) + 1 if len(samples) else 0)
     everything = None if worst is None or not len(chosen) else float(np.where(scored, chosen, worst).mean())
-    answered = int(np.isin(statuses, _ANSWERED).sum())
+    answered = int(np.isin(statuses, ANSWERED_PLACES).sum())
     return Figure(name, clusters.mean, interval(clusters), answered, int(scored.sum()), everything, len(chosen))
 
 
@@ -137,7 +139,7 @@ def _by_group(
     counted: NDArray[np.bool_],
     worst: float | None,
 ) -> GroupedScore:
-    numbers = joined_of(grouping.rows, np.int8)
+    numbers = joined_arrays(grouping.rows, np.int8)
     figures = [
         _figure(name_of(value), table, values, counted & (numbers == number), worst)
         for value, number in grouping.names.items()
@@ -161,7 +163,5 @@ def _numbered(survey: Survey) -> NDArray[np.int64]:
     """Return a number for each row's sample, in the order in which samples came: intervals draw in that order."""
     if not survey.repeated:
         return np.arange(survey.rows)
-    _, first, inverse = np.unique(joined_of(survey.samples, np.int64), return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse]
+    numbers, _ = numbered(joined_arrays(survey.samples, np.int64))
+    return numbers

@@ -15,7 +15,16 @@ import numpy as np
 from runner.records import STATUSES
 from runner.report.choosing import Candidates, key_hashes
 from runner.report.tally import OverTime, Times
-from runner.sinks import SCORES, column_numbers, column_times, column_values
+from runner.scorers import score_name
+from runner.sinks import (
+    SCORES,
+    column_hashes,
+    column_numbers,
+    column_statuses,
+    column_times,
+    column_values,
+    joined_arrays,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +35,6 @@ if TYPE_CHECKING:
     from runner.report.clock import RunClock
     from runner.sinks import PartFile, Snapshot
 
-_NUMBERS: Final = {status: number for number, status in enumerate(STATUSES)}
 # What a bar of the chart over time is made of: answers, refusals, failures.
 _SHARES: Final = np.array([0, 0, 1, 1, 2, 2])
 SHARES: Final = ("answered", "refused", "failed")
@@ -105,7 +113,7 @@ def survey_rows(snapshot: Snapshot, manifest: Manifest, clock: RunClock) -> Surv
 def _score_names(manifest: Manifest) -> tuple[str, ...]:
     if not manifest.scoring:
         return ()
-    return tuple(str(one.get("as") or one["name"]) for one in manifest.config.get("scorers", []))
+    return tuple(map(score_name, manifest.config.get("scorers", [])))
 
 
 def _columns(survey: Survey) -> list[str]:
@@ -122,21 +130,20 @@ def _scores_beside(part: PartFile | None, names: Sequence[str], rows: int) -> di
     for batch in part.batches([f"score_{name}" for name in names]):
         for name in names:
             found[name].append(column_numbers(batch, f"score_{name}"))
-    joined = {name: joined_of(found[name], np.float64) for name in names}
+    joined = {name: joined_arrays(found[name], np.float64) for name in names}
     return joined if all(len(values) == rows for values in joined.values()) else nothing
 
 
 def _add(survey: Survey, batch: Any, scores: Sequence[NDArray[np.float64]], clock: RunClock) -> None:
     statuses, kinds = column_values(batch, "status"), column_values(batch, "error_kind")
-    numbers = np.fromiter(map(_NUMBERS.__getitem__, statuses), np.int8, len(statuses))
+    numbers = column_statuses(batch)
     choices = column_numbers(batch, "choice")
     heads = (choices == 0) & (np.nan_to_num(column_numbers(batch, "request_row")) == 0)
     survey.rows += len(statuses)
     survey.statuses.append(numbers)
     survey.firsts.append(choices == 0)
     survey.repeated = survey.repeated or bool(choices.any() or column_numbers(batch, "repeat").any())
-    ids = column_values(batch, "sample_id")
-    survey.samples.append(np.fromiter(map(hash, ids), np.int64, len(ids)))
+    survey.samples.append(column_hashes(batch, ["sample_id"]))
     for name, values in zip(survey.scores, scores, strict=True):
         survey.values[name].append(values)
     survey.by_status.update(statuses)
@@ -171,8 +178,3 @@ def _useful(survey: Survey) -> dict[str, Grouping]:
     }
     fewest = sorted(wanted, key=lambda name: len(wanted[name].names))[:_MOST_COLUMNS]
     return {name: one for name, one in wanted.items() if name in fewest}
-
-
-def joined_of(pieces: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:
-    """Return arrays behind one another, an empty one of the kind for none."""
-    return np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)

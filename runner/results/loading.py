@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
-from runner.errors import BusyError
 from runner.results.columns import BODIES, all_columns, chosen_columns
 from runner.results.parts import Part, read_rows
 from runner.results.runs import folders_of, opened
 from runner.results.selection import selection_of
-from runner.sinks import SCORES, naming_damage
+from runner.sinks import SCORES, naming_damage, read_anew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from runner.folder.layout import RunFolder
     from runner.results.runs import Run, RunDirs
     from runner.results.selection import Selection, Where
-
-# A run with more parts than are held open at once is read anew where one of them was replaced meanwhile.
-_TRIES = 5
 
 
 def load(run_dir: RunDirs, columns: Sequence[str] | None = None, where: Where | None = None) -> pd.DataFrame:
@@ -46,14 +42,7 @@ def load(run_dir: RunDirs, columns: Sequence[str] | None = None, where: Where | 
     parts of a very large run faster than they can be read.
     """
     folders, several = folders_of(run_dir)
-    for left in reversed(range(_TRIES)):
-        try:
-            table = _load(folders, columns, where, several=several)
-        except BusyError:
-            if not left:
-                raise
-        else:
-            break
+    table = read_anew(lambda: _load(folders, columns, where, several=several))
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 

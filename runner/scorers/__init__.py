@@ -20,13 +20,14 @@ from runner.scorers import (
     regex,
     rouge_l,
 )
-from runner.scorers.scorer import ANSWERED, REFUSED, Scorer, Setting, score_rows, votes
+from runner.scorers.scorer import ANSWERED, ANSWERED_PLACES, REFUSED, Scorer, Setting, score_rows, votes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "ANSWERED",
+    "ANSWERED_PLACES",
     "REFUSED",
     "SCORERS",
     "NamedScorer",

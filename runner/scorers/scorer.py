@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from runner.jsontext import scrub
-from runner.records import Score
+from runner.records import STATUSES, Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # A truncated answer is scored as it stands; a refusal is an answer that is worth nothing.
 ANSWERED: Final = frozenset({"ok", "truncated"})
 REFUSED: Final = frozenset({"refused", "content_filter"})
+# The places in STATUSES of rows that have an answer, a refusal too.
+ANSWERED_PLACES: Final = tuple(place for place, status in enumerate(STATUSES) if status in ANSWERED | REFUSED)
 RIGHT: Final = Score(1.0)
 WRONG: Final = Score(0.0)
 NO_TARGET: Final = Score(None, "no target")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.sinks.arrays import response_batches, response_numbers, response_rows, score_numbers
+from runner.sinks.arrays import response_batches, response_numbers, response_rows, rows_by_place, score_numbers
 from runner.sinks.beside import PLACE, scores_beside
 from runner.sinks.bodies import JOINED, RAW_JOINED, raw_rows
 from runner.sinks.columns import JoinedTexts, Repeated
@@ -21,8 +21,8 @@ from runner.sinks.schema import (
     scores_schema,
     table_schema,
 )
-from runner.sinks.select import rows_at, rows_where
-from runner.sinks.snapshot import MOST_OPEN, SCORES, PartFile, Snapshot, take_snapshot
+from runner.sinks.select import rows_where
+from runner.sinks.snapshot import MOST_OPEN, SCORES, PartFile, Snapshot, read_anew, take_snapshot
 from runner.sinks.values import (
     column_hashes,
     column_numbers,
@@ -30,6 +30,7 @@ from runner.sinks.values import (
     column_statuses,
     column_times,
     column_values,
+    joined_arrays,
     read_columns,
     read_whole_keys,
 )
@@ -60,12 +61,14 @@ __all__ = [
     "column_values",
     "exchanges",
     "file_crc32",
+    "joined_arrays",
     "naming_damage",
     "no_such_column",
     "open_output",
     "partition",
     "raw_rows",
     "raw_schema",
+    "read_anew",
     "read_columns",
     "read_row_groups",
     "read_whole_keys",
@@ -75,7 +78,7 @@ __all__ = [
     "response_rows",
     "responses_schema",
     "row_groups",
-    "rows_at",
+    "rows_by_place",
     "rows_where",
     "score_numbers",
     "scored_rows",

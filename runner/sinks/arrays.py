@@ -6,13 +6,15 @@ A row's place is its number among all rows of `responses`, parts in the order of
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from runner.sinks.beside import PLACE, scores_beside
-from runner.sinks.parts import naming_damage, row_groups, row_groups_with
+from runner.sinks.parts import naming_damage, row_groups
 from runner.sinks.snapshot import SCORES
 
 if TYPE_CHECKING:
@@ -22,16 +24,11 @@ if TYPE_CHECKING:
 
     from runner.sinks.snapshot import Snapshot
 
-_BATCH_ROWS = 2_048
-
 
 def response_batches(snapshot: Snapshot, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield columns of `responses`, at most 2,048 rows at a time. Raises DamagedError, BusyError."""
     for part in snapshot.tables["responses"].values():
-        with naming_damage(part.path):
-            for group in row_groups(part.parquet(checked=True), columns):
-                for first in range(0, group.num_rows, _BATCH_ROWS):
-                    yield group.slice(first, _BATCH_ROWS)
+        yield from part.batches(columns)
 
 
 def response_numbers(snapshot: Snapshot, column: str) -> NDArray[np.float64]:
@@ -64,23 +61,28 @@ def score_numbers(snapshot: Snapshot, name: str) -> NDArray[np.float64]:
 
 
 def response_rows(snapshot: Snapshot, places: Sequence[int], columns: Sequence[str]) -> dict[int, dict[str, Any]]:
-    """Return some columns of `responses` by place. Raises DamagedError, BusyError.
+    """Return some columns of `responses` by place. Raises DamagedError, BusyError."""
+    return dict(rows_by_place(snapshot, "responses", places, columns))
 
-    Row groups without such a row are not read.
+
+def rows_by_place(
+    snapshot: Snapshot, table: str, places: Sequence[int], columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield rows of `responses`, or of a table whose parts are its parts, with their places, in order, each once.
+
+    Row groups without such a row are not read, and of a table that lacks a part none. Raises DamagedError, BusyError.
     """
-    wanted = np.unique(np.array(places, dtype=np.int64))
-    found: dict[int, dict[str, Any]] = {}
-    first = 0
-    for part in snapshot.tables["responses"].values():
-        file = part.parquet(checked=True)
-        low, high = np.searchsorted(wanted, [first, first + file.metadata.num_rows])
-        with naming_damage(part.path):
-            for start, group in row_groups_with(file, wanted[low:high] - first, columns):
-                begin = first + start
-                own = wanted[(wanted >= begin) & (wanted < begin + group.num_rows)]
-                found |= zip(own.tolist(), group.take(pa.array(own - begin)).to_pylist(), strict=True)
-        first += file.metadata.num_rows
-    return found
+    parts = snapshot.tables["responses"]
+    names, starts = list(parts), [0, *accumulate(part.rows for part in parts.values())]
+    inside: dict[int, list[int]] = {}
+    for place in sorted(set(places)):
+        inside.setdefault(bisect_right(starts, place) - 1, []).append(place)
+    for number, chosen in inside.items():
+        part, start = snapshot.tables[table].get(names[number]), starts[number]
+        if part is not None:
+            rows = part.rows_at([one - start for one in chosen], columns)
+            for place, values in zip(chosen, rows, strict=True):
+                yield place, dict(zip(columns, values, strict=True))
 
 
 def _doubles(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:

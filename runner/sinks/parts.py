@@ -197,17 +197,6 @@ def row_groups(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> It
         yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
 
 
-def read_row_groups_with(
-    path: Path, places: NDArray[np.int64], columns: Sequence[str]
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the row groups that hold rows at some places of the part, each with the place of its first row.
-
-    `places` are in order. Raises DamagedError.
-    """
-    with naming_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        yield from row_groups_with(file, places, columns)
-
-
 def row_groups_with(
     file: pq.ParquetFile, places: NDArray[np.int64], columns: Sequence[str]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runner.sinks.parts import read_row_groups, read_row_groups_with
+from runner.sinks.parts import read_row_groups
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -27,15 +27,6 @@ def rows_where(path: Path, column: str, values: Collection[str], columns: Sequen
         rows = batch.filter(chosen)
         yield from zip(places, *(rows.column(name).to_pylist() for name in columns), strict=True)
         before += batch.num_rows
-
-
-def rows_at(path: Path, places: Sequence[int], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield some columns of the rows at some places of a part, in the order of the part. Raises DamagedError.
-
-    Row groups without such a row are not read.
-    """
-    wanted = np.array(sorted(places), dtype=np.int64)
-    yield from rows_of(read_row_groups_with(path, wanted, columns), wanted, columns)
 
 
 def rows_of(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,16 +25,18 @@ from runner.sinks.select import rows_of
 from runner.sinks.values import small_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from runner.folder.layout import RunFolder
 
 SCORES = "scores"
+_T = TypeVar("_T")
 # So many files are held open at once: systems let a process have a thousand or fewer.
 MOST_OPEN = 400
 _TRIES = 1_000
+_READINGS = 5
 
 
 class _Identity(NamedTuple):
@@ -142,6 +144,17 @@ def take_snapshot(folder: RunFolder, tables: Sequence[str], *, most_open: int = 
                 return Snapshot(folder, opened)
         Snapshot(folder, opened).__exit__(None, None, None)
     raise BusyError(f"{folder.root}: its parts are replaced faster than they can be opened", hint="read again later")
+
+
+def read_anew(read: Callable[[], _T]) -> _T:
+    """Return what `read` returns, which opens snapshots of its own; of BusyError only the fifth is raised.
+
+    Of a run with more parts than are held open, one may be replaced while it is read: then reading begins anew.
+    """
+    for _ in range(_READINGS - 1):
+        with suppress(BusyError):
+            return read()
+    return read()
 
 
 def _folders(folder: RunFolder, tables: Sequence[str]) -> dict[str, str]:

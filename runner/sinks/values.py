@@ -112,6 +112,11 @@ def _hashable(column: pa.Array) -> list[Any]:
     return values
 
 
+def joined_arrays(pieces: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:
+    """Return arrays, one of each batch, behind one another; an empty one of the kind for none."""
+    return np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)
+
+
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     batches = [batch for batch in batches if batch.num_rows] or batches[:1]
     return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

@@ -186,7 +186,7 @@ def test_rows_that_move_from_part_to_part_are_read_once_at_any_moment(
 ) -> None:
     if how == "many parts":
         monkeypatch.setattr("runner.results.runs.MOST_OPEN", 1)
-        monkeypatch.setattr("runner.results.loading._TRIES", 10_000)
+        monkeypatch.setattr("runner.sinks.snapshot._READINGS", 10_000)
     over = threading.Event()
     errors: list[BaseException] = []
 
