@@ -11,7 +11,7 @@ from runner.comparison.pairing import pair
 from runner.comparison.reading import open_source, read_rows
 from runner.comparison.scores import Scored, compare_score
 from runner.folder.manifest import COMPLETE
-from runner.scorers import SCORERS, score_name
+from runner.scorers import SCORERS, score_name, stands_on_first_choices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,9 +115,9 @@ def _content(base: Manifest, run: Manifest) -> tuple[list[str], list[str]]:
 
 
 def _scored(kinds: Mapping[str, str], run: Manifest) -> Iterator[Scored]:
-    by_key = run.config["request"]["endpoint"] == "loglikelihood"
+    endpoint = run.config["request"]["endpoint"]
     for name, kind in kinds.items():
-        yield Scored(name, kind, SCORERS[kind], first_choices=by_key and kind == "multiple_choice")
+        yield Scored(name, kind, SCORERS[kind], first_choices=stands_on_first_choices(kind, endpoint))
 
 
 def _notes(base: Source, run: Source, pairs: Pairs) -> Iterator[str]:

@@ -5,15 +5,14 @@ Read from the parts, a batch at a time; kept of a row are a sample's number, a s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from runner.digest import digest128
 from runner.errors import UsageError
-from runner.records import STATUSES
-from runner.scorers import ANSWERED_PLACES, votes
+from runner.scorers import ScoredRows, figure, status_figures, votes
 from runner.sinks import (
     column_hashes,
     column_numbers,
@@ -23,7 +22,7 @@ from runner.sinks import (
     joined_arrays,
     read_columns,
 )
-from runner.statistics import clustered, interval, majority_scores, numbered, pass_at_k
+from runner.statistics import clustered, majority_scores, numbered, pass_at_k
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,24 +51,19 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What is summed up: one place a row. `samples` are numbers from 0 to `count`."""
+    """What is summed up: one place a row."""
 
-    samples: NDArray[np.int64]
-    count: int
-    statuses: NDArray[np.int8]
+    rows: ScoredRows
     orders: NDArray[np.int64]
-    values: NDArray[np.float64]
     votes: NDArray[np.int64] | None
 
-    def where(self, mask: NDArray[np.bool_]) -> _Table:
+    def at(self, mask: NDArray[np.bool_]) -> _Table:
         """Return some of the rows."""
-        votes = None if self.votes is None else self.votes[mask]
-        return _Table(self.samples[mask], self.count, self.statuses[mask], self.orders[mask], self.values[mask], votes)
+        return _Table(self.rows.at(mask), self.orders[mask], None if self.votes is None else self.votes[mask])
 
     def renumbered(self) -> _Table:
         """Return the same rows with samples numbered among themselves, where they are few of all."""
-        known, samples = np.unique(self.samples, return_inverse=True)
-        return replace(self, samples=samples, count=len(known))
+        return replace(self, rows=self.rows.renumbered())
 
 
 def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = None) -> dict[str, Any]:
@@ -89,14 +83,15 @@ def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = N
     summary: dict[str, Any] = {}
     for one in scoring.scorers:
         own = joined_arrays(rows.votes[one.name], np.int64) if one.name in rows.votes else None
-        table = _Table(samples, count, statuses, orders, joined_arrays(rows.values[one.name], np.float64), own)
+        scored = ScoredRows(samples, count, statuses, joined_arrays(rows.values[one.name], np.float64))
+        table = _Table(scored, orders, own)
         mask = firsts if one.scorer.by_key else np.ones(len(firsts), dtype=bool)
-        summary[one.name] = _describe(one, table.where(mask))
+        summary[one.name] = _describe(one, table.at(mask))
         if by is not None:
             summary[one.name]["by"] = {
                 "column": by,
                 "groups": {
-                    name: _describe(one, table.where(mask & (groups == number)).renumbered())
+                    name: _describe(one, table.at(mask & (groups == number)).renumbered())
                     for name, number in sorted(rows.names.items())
                 },
             }
@@ -105,54 +100,38 @@ def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = N
 
 def _describe(one: NamedScorer, table: _Table) -> dict[str, Any]:
     """Return the figures of one score over some rows."""
-    scored = ~np.isnan(table.values)
-    # A row without a score counts as the worst among all rows, if there is such a thing.
-    worst = one.scorer.worst
-    answered = clustered(table.samples[scored], table.values[scored], table.count)
-    found = interval(answered)
-    everything = None if worst is None else np.where(scored, table.values, worst)
+    rows, worst = table.rows, one.scorer.worst
+    found = figure(rows, worst)
     facts: dict[str, Any] = {
         "scorer": one.kind,
-        "mean": answered.mean,
-        "interval": None if found is None else [found.low, found.high],
-        "interval_method": None if found is None else found.method,
-        "answered": int(np.isin(table.statuses, ANSWERED_PLACES).sum()),
-        "scored": int(scored.sum()),
-        "mean_all": None if everything is None or not len(everything) else float(everything.mean()),
-        "all": len(table.values),
-        "samples": int(np.count_nonzero(np.bincount(table.samples, minlength=table.count))),
-        "by_status": _by_status(table, scored),
+        "mean": found.mean,
+        "interval": None if found.interval is None else [found.interval.low, found.interval.high],
+        "interval_method": None if found.interval is None else found.interval.method,
+        "answered": found.answered,
+        "scored": found.scored,
+        "mean_all": found.mean_all,
+        "all": found.all,
+        "samples": int(np.count_nonzero(np.bincount(rows.samples, minlength=rows.count))),
+        "by_status": {status: asdict(of_status) for status, of_status in status_figures(rows).items()},
     }
-    if len(table.values) > facts["samples"] and everything is not None:
-        facts |= _of_repeats(table, everything, scored, facts["samples"])
+    if found.all > facts["samples"] and worst is not None:
+        facts |= _of_repeats(table, np.where(rows.there, rows.values, worst), facts["samples"])
     return facts
 
 
-def _by_status(table: _Table, scored: NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for number, status in enumerate(STATUSES):
-        rows = table.statuses == number
-        if rows.any():
-            values = table.values[rows & scored]
-            mean = float(values.mean()) if len(values) else None
-            found[status] = {"rows": int(rows.sum()), "scored": len(values), "mean": mean}
-    return found
-
-
-def _of_repeats(table: _Table, values: NDArray[np.float64], scored: NDArray[np.bool_], everyone: int) -> dict[str, Any]:
+def _of_repeats(table: _Table, values: NDArray[np.float64], everyone: int) -> dict[str, Any]:
     """Return pass@k, where all scores are 0 or 1, and the score of the majority's answer, where rows can vote."""
     facts: dict[str, Any] = {}
+    samples = table.rows.samples
     if np.isin(values, (0.0, 1.0)).all():
-        counts = clustered(table.samples, values, table.count)
+        counts = clustered(samples, values, table.rows.count)
         passed = counts.sums.astype(np.int64)
         most = int(counts.rows.max())
         steps = sorted({1, most, *(2**power for power in range(most.bit_length()) if 2**power <= most)})
         facts["pass_at"] = {str(k): pass_at_k(counts.rows, passed, k) for k in steps}
     if table.votes is not None:
-        voting = scored & (table.votes != 0)
-        _, chosen = majority_scores(
-            table.samples[voting], table.orders[voting], table.votes[voting], table.values[voting]
-        )
+        voting = table.rows.there & (table.votes != 0)
+        _, chosen = majority_scores(samples[voting], table.orders[voting], table.votes[voting], values[voting])
         # A sample in which nobody voted has no majority, and counts as wrong among all.
         facts["majority_vote"] = {
             "mean": float(chosen.mean()) if len(chosen) else None,

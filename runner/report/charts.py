@@ -36,12 +36,12 @@ class _Margins:
 
 def groups_chart(name: str, facts: ScoreFacts, grouped: GroupedScore) -> str:
     """Draw a score by group: a point with its interval each, and a line where all rows together are."""
-    figures = [one for one in grouped.groups if one.mean is not None]
-    labels = [_short(one.name) for one in figures]
+    figures = [(name, one) for name, one in grouped.groups if one.mean is not None]
+    labels = [_short(name) for name, _ in figures]
 
     def paint(figure: Any) -> None:
         axes = _axes(figure, _height(len(figures)), _Margins(left=150, right=16, top=8, bottom=30))
-        for place, one in enumerate(figures):
+        for place, (_, one) in enumerate(figures):
             if one.interval is not None:
                 ends = [one.interval.low, one.interval.high]
                 axes.plot(ends, [place, place], color=COLOURS["main"], linewidth=2.4, solid_capstyle="round")

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from runner.records import STATUSES
 from runner.report.shown import name_of
-from runner.scorers import ANSWERED_PLACES, SCORERS
+from runner.scorers import SCORERS, ScoredRows, figure, stands_on_first_choices, status_figures
 from runner.sinks import joined_arrays
-from runner.statistics import clustered, interval, numbered
+from runner.statistics import numbered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,31 +18,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runner.report.survey import Grouping, Survey
-    from runner.statistics import Interval
+    from runner.scorers import Figure, StatusFigure
 
 # That of a scorer which this version does not have.
 _WORST: Final = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One score over some rows: its mean over those that have one, and over all, where a row without counts as 0."""
-
-    name: str
-    mean: float | None
-    interval: Interval | None
-    answered: int
-    scored: int
-    mean_all: float | None
-    all: int
-
-
-@dataclass(frozen=True, slots=True)
 class GroupedScore:
-    """One score by the values of one kept column, the largest groups first."""
+    """One score by the values of one kept column, each as it is shown, the largest groups first."""
 
     column: str
-    groups: tuple[Figure, ...]
+    groups: tuple[tuple[str, Figure], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +43,7 @@ class ScoreFacts:
     scorer: str
     overall: Figure
     by_group: tuple[GroupedScore, ...]
-    by_status: tuple[tuple[str, int, float | None], ...]
+    by_status: Mapping[str, StatusFigure]
     repeats: Mapping[str, Any]
 
     @property
@@ -72,91 +58,53 @@ class ScoreFacts:
 def score_facts(survey: Survey, config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[ScoreFacts]:
     """Return each score of a run. The figures are those of the summary, found again as the rows stand now."""
     table = _Table(
-        joined_arrays(survey.statuses, np.int8),
         _numbered(survey),
+        joined_arrays(survey.statuses, np.int8),
         joined_arrays(survey.firsts, np.bool_),
         survey.groups,
+        config["request"]["endpoint"],
     )
     return [_facts(table, spec, survey, summary.get("scores", {})) for spec in _specs(survey, config)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    statuses: NDArray[np.int8]
     samples: NDArray[np.int64]
+    statuses: NDArray[np.int8]
     firsts: NDArray[np.bool_]
     groups: Mapping[str, Grouping]
+    endpoint: str
 
 
-def _specs(survey: Survey, config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _specs(survey: Survey, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the name of each score, and that of its scorer."""
     specs: Sequence[Mapping[str, Any]] = config.get("scorers", [])
-    return list(zip(survey.scores, specs, strict=True)) if survey.scores else []
+    return [(name, str(spec["name"])) for name, spec in zip(survey.scores, specs, strict=True)] if survey.scores else []
 
 
-def _facts(
-    table: _Table, named: tuple[str, Mapping[str, Any]], survey: Survey, summary: Mapping[str, Any]
-) -> ScoreFacts:
-    name, spec = named
-    kind, values = str(spec["name"]), joined_arrays(survey.values[name], np.float64)
-    counted = _counted(table, values, spec)
+def _facts(table: _Table, named: tuple[str, str], survey: Survey, summary: Mapping[str, Any]) -> ScoreFacts:
+    name, kind = named
+    rows = ScoredRows(table.samples, survey.rows, table.statuses, joined_arrays(survey.values[name], np.float64))
+    counted = table.firsts if stands_on_first_choices(kind, table.endpoint) else np.ones(survey.rows, dtype=np.bool_)
     worst = SCORERS[kind].worst if kind in SCORERS else _WORST
     known = summary.get(name, {})
     return ScoreFacts(
         name,
         kind,
-        _figure(name, table, values, counted, worst),
-        tuple(_by_group(one, table, values, counted, worst) for one in table.groups.values()),
-        _by_status(table, values, counted),
+        figure(rows.at(counted), worst),
+        tuple(_by_group(one, rows, counted, worst) for one in table.groups.values()),
+        status_figures(rows.at(counted)),
         {key: known[key] for key in ("pass_at", "majority_vote") if key in known},
     )
 
 
-def _counted(table: _Table, values: NDArray[np.float64], spec: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """Return the rows that count: of a multiple choice by likelihood one for all continuations of a sample."""
-    by_key = spec["name"] == "multiple_choice" and spec.get("by", "auto") in {"auto", "loglikelihood"}
-    alone = by_key and not np.isfinite(values[~table.firsts]).any() and not table.firsts.all()
-    return table.firsts if alone else np.ones(len(values), dtype=bool)
-
-
-def _figure(
-    name: str, table: _Table, values: NDArray[np.float64], rows: NDArray[np.bool_], worst: float | None
-) -> Figure:
-    chosen, statuses = values[rows], table.statuses[rows]
-    scored = np.isfinite(chosen)
-    samples = table.samples[rows][scored]
-    if len(samples) < len(table.samples):  # numbered among themselves, where they are few of all
-        _, samples = np.unique(samples, return_inverse=True)
-    clusters = clustered(samples, chosen[scored], int(samples.max()) + 1 if len(samples) else 0)
-    everything = None if worst is None or not len(chosen) else float(np.where(scored, chosen, worst).mean())
-    answered = int(np.isin(statuses, ANSWERED_PLACES).sum())
-    return Figure(name, clusters.mean, interval(clusters), answered, int(scored.sum()), everything, len(chosen))
-
-
-def _by_group(
-    grouping: Grouping,
-    table: _Table,
-    values: NDArray[np.float64],
-    counted: NDArray[np.bool_],
-    worst: float | None,
-) -> GroupedScore:
+def _by_group(grouping: Grouping, rows: ScoredRows, counted: NDArray[np.bool_], worst: float | None) -> GroupedScore:
     numbers = joined_arrays(grouping.rows, np.int8)
     figures = [
-        _figure(name_of(value), table, values, counted & (numbers == number), worst)
+        (name_of(value), figure(rows.at(counted & (numbers == number)).renumbered(), worst))
         for value, number in grouping.names.items()
     ]
-    return GroupedScore(name_of(grouping.column), tuple(sorted(figures, key=lambda one: (-one.all, one.name))))
-
-
-def _by_status(
-    table: _Table, values: NDArray[np.float64], counted: NDArray[np.bool_]
-) -> tuple[tuple[str, int, float | None], ...]:
-    found = []
-    for number, status in enumerate(STATUSES):
-        rows = counted & (table.statuses == number)
-        if rows.any():
-            known = values[rows & np.isfinite(values)]
-            found.append((status, int(rows.sum()), float(known.mean()) if len(known) else None))
-    return tuple(found)
+    return GroupedScore(name_of(grouping.column), tuple(sorted(figures, key=lambda one: (-one[1].all, one[0]))))
 
 
 def _numbered(survey: Survey) -> NDArray[np.int64]:

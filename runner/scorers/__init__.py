@@ -20,6 +20,7 @@ from runner.scorers import (
     regex,
     rouge_l,
 )
+from runner.scorers.figures import Figure, ScoredRows, StatusFigure, figure, status_figures
 from runner.scorers.scorer import ANSWERED, ANSWERED_PLACES, REFUSED, Scorer, Setting, score_rows, votes
 
 if TYPE_CHECKING:
@@ -30,13 +31,19 @@ __all__ = [
     "ANSWERED_PLACES",
     "REFUSED",
     "SCORERS",
+    "Figure",
     "NamedScorer",
+    "ScoredRows",
     "Scorer",
     "ScorerKind",
     "Setting",
+    "StatusFigure",
     "compile_scorers",
+    "figure",
     "score_name",
     "score_rows",
+    "stands_on_first_choices",
+    "status_figures",
     "votes",
 ]
 
@@ -46,7 +53,8 @@ class ScorerKind:
     """A scorer's options, a dataclass whose fields are its config keys, and the function that makes it of them.
 
     The rest is known of its scores without making it: what a row without one counts as (null: nothing), how far they
-    reach from worst to best (null: without end), and whether a lower one is the better one.
+    reach from worst to best (null: without end), whether a lower one is the better one, and the endpoint, if any, at
+    which it judges all rows of a key together.
     """
 
     options: type[Any]
@@ -54,6 +62,7 @@ class ScorerKind:
     worst: float | None = 0.0
     span: float | None = 1.0
     lower_is_better: bool = False
+    by_key_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ SCORERS: dict[str, ScorerKind] = {
     "exact_match": ScorerKind(exact_match.Options, exact_match.make),
     "includes": ScorerKind(includes.Options, includes.make),
     "json_schema": ScorerKind(json_schema.Options, json_schema.make),
-    "multiple_choice": ScorerKind(multiple_choice.Options, multiple_choice.make),
+    "multiple_choice": ScorerKind(multiple_choice.Options, multiple_choice.make, by_key_at="loglikelihood"),
     "numeric": ScorerKind(numeric.Options, numeric.make),
     "perplexity": ScorerKind(perplexity.Options, perplexity.make, worst=None, span=None, lower_is_better=True),
     "python": ScorerKind(python.Options, python.make, span=None),
@@ -84,6 +93,11 @@ SCORERS: dict[str, ScorerKind] = {
 def score_name(spec: Mapping[str, Any]) -> str:
     """Return the name of the score that an entry of `scorers` makes."""
     return str(spec.get("as") or spec["name"])
+
+
+def stands_on_first_choices(kind: str, endpoint: str) -> bool:
+    """Say whether a score of this scorer stands on choice 0 alone, for all rows of a key; false for one not known."""
+    return kind in SCORERS and SCORERS[kind].by_key_at == endpoint
 
 
 def compile_scorers(specs: Sequence[Mapping[str, Any]], setting: Setting) -> tuple[NamedScorer, ...]:
