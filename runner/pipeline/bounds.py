@@ -25,6 +25,7 @@ from runner.errors import (
 )
 from runner.pipeline.budget import Amount
 from runner.pipeline.learnt import Learnt
+from runner.records import value
 
 if TYPE_CHECKING:
     from runner.errors import RequestError
@@ -51,7 +52,7 @@ _GATEWAY_TIMEOUTS = frozenset({408, 504, 524})
 _OK, _MULTIPLE_CHOICES = 200, 300
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Bound:
     """The most tokens that a request may take, of prompt and answer."""
 
@@ -72,8 +73,8 @@ class Bounds:
 
     def of(self, request: Request) -> Bound:
         """Return the most that a request may take by what is known now."""
-        plain = self._plain(request)
-        return Bound(plain.prompt + self._added, math.ceil(plain.answer * self._beyond))
+        prompt, answer = self._plain(request)
+        return Bound(prompt + self._added, math.ceil(answer * self._beyond))
 
     def amount_of(self, bound: Bound) -> Amount:
         """Return a bound as an amount of a budget."""
@@ -82,20 +83,20 @@ class Bounds:
     def learn(self, request: Request, usage: Usage) -> None:
         """Learn from what a request took."""
         self.learnt.note(request, usage)
-        plain, answer = self._plain(request), usage.completion_tokens
-        self._added = max(self._added, (usage.prompt_tokens or 0) - plain.prompt)
+        (prompt, allowed), answer = self._plain(request), usage.completion_tokens
+        self._added = max(self._added, (usage.prompt_tokens or 0) - prompt)
         if answer is None:
             return
         self._longest = max(self._longest or 0, -(-answer // _choices(request)))
-        if not _is_unbounded(request) and plain.answer > 0:
-            self._beyond = max(self._beyond, answer / plain.answer)
+        if not _is_unbounded(request) and allowed > 0:
+            self._beyond = max(self._beyond, answer / allowed)
 
-    def _plain(self, request: Request) -> Bound:
-        """Return what is to be expected of a server that adds nothing and keeps to what it is asked."""
+    def _plain(self, request: Request) -> tuple[int, int]:
+        """Return what is to be expected, prompt and answer, of a server that adds nothing and does as it is asked."""
         if self.likelihoods:  # all that it holds is prompt, and a token is generated for each continuation
-            return Bound(_BYTES_PER_ESTIMATED_TOKEN * request.reserve_tokens, max(1, request.choices))
+            return _BYTES_PER_ESTIMATED_TOKEN * request.reserve_tokens, max(1, request.choices)
         estimate = request.reserve_tokens - request.answer_tokens
-        return Bound(_BYTES_PER_ESTIMATED_TOKEN * (estimate + 1), self._answer_of(request))
+        return _BYTES_PER_ESTIMATED_TOKEN * (estimate + 1), self._answer_of(request)
 
     def _answer_of(self, request: Request) -> int:
         if not _is_unbounded(request):
@@ -115,6 +116,13 @@ def amount_taken(bound: Bound, usage: Usage, price: Price | None) -> Amount:
     if cost is None and price is not None:
         cost = price.most(prompt, answer)
     return Amount(max(total or 0, prompt + answer), cost or 0.0)
+
+
+def says_all(usage: Usage, price: Price | None) -> bool:
+    """Say whether an answer's usage alone tells what it took: `amount_taken` is then what is `counted`."""
+    if usage.prompt_tokens is None or usage.completion_tokens is None:
+        return False
+    return price is None or price.cost(usage) is not None
 
 
 def may_be_billed(error: RequestError | None, http_status: int | None) -> bool:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from runner.records import value
+
 if TYPE_CHECKING:
     from runner.folder.totals import Totals
     from runner.prices import Price
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Amount:
     """Tokens, of prompt and answer together, and US dollars; without a price the dollars are 0."""
 
@@ -45,7 +47,7 @@ class Caps:
 
 @dataclass(slots=True)
 class Budget:
-    """What a run may still take. `spent` begins with what earlier sessions took.
+    """What a run may still take; without caps, nothing is counted. `spent` begins with what earlier sessions took.
 
     Until a first answer has told what a request really takes (a template of the server's, documents that it looks up),
     one is under way at a time; after a few that ended otherwise, that is not waited for any longer.
@@ -55,16 +57,18 @@ class Budget:
     spent: Amount = NOTHING
     reserved: Amount = NOTHING
     under_way: int = 0
+    capped: bool = field(init=False)
     _trials_left: int = field(default=8)
 
-    @property
-    def capped(self) -> bool:
-        """Whether there is any cap."""
-        return self.caps != _NO_CAPS
+    def __post_init__(self) -> None:
+        """Note whether there is any cap: each request asks."""
+        self.capped = self.caps != _NO_CAPS
 
     def take(self, most: Amount) -> bool:
         """Reserve what a request may take at most; say whether it fits."""
-        if self.capped and ((self._trials_left and self.under_way) or not self.fits(most)):
+        if not self.capped:
+            return True
+        if (self._trials_left and self.under_way) or not self.fits(most):
             return False
         self.reserved += most
         self.under_way += 1
@@ -76,6 +80,8 @@ class Budget:
 
     def settle(self, most: Amount, took: Amount, *, answered: bool) -> None:
         """Replace what was reserved for a request by what it took."""
+        if not self.capped:
+            return
         self.spent += took
         self.under_way -= 1
         # Sums of fractions drift; with nothing under way nothing is reserved.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runner.errors import BudgetError
-from runner.pipeline.bounds import amount_taken, counted, may_be_billed
+from runner.pipeline.bounds import amount_taken, counted, may_be_billed, says_all
 from runner.pipeline.budget import NOTHING
-from runner.records import Usage
+from runner.records import Usage, value
 
 if TYPE_CHECKING:
     from runner.pipeline.attempt import Outcome
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _NO_USAGE = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reserve:
     """What is reserved for an attempt: the most that it may take, in tokens of prompt and answer, and as an amount."""
 
@@ -73,6 +73,9 @@ class Spending:
         reserve, pending.reserve = pending.reserve, None
         if reserve is None:
             return NOTHING
+        if not self.budget.capped and self._is_plain(pending, outcome):  # nearly every answer of nearly every run
+            self.bounds.learn(pending.request, outcome.usage)
+            return NOTHING
         took = self._taken(reserve.bound, outcome)
         if outcome.so_far is not None:  # parts of an answer that are not bought again
             parts = amount_taken(reserve.bound, outcome.so_far, self.bounds.price)
@@ -108,6 +111,12 @@ class Spending:
             return False
         pending.reserve = Reserve(bound, most)
         return True
+
+    def _is_plain(self, pending: Pending, outcome: Outcome) -> bool:
+        """Say whether an attempt is an answer, for which nothing was paid before, and whose usage says all."""
+        if outcome.error is not None or outcome.so_far is not None or pending.paid is not NOTHING:
+            return False
+        return says_all(outcome.usage, self.bounds.price)
 
     def _taken(self, bound: Bound, outcome: Outcome) -> Amount:
         status = outcome.response.http_status if outcome.response is not None else None

@@ -49,7 +49,7 @@ class ScoreFacts:
     @property
     def unit(self) -> bool:
         """Whether all means lie between 0 and 1."""
-        figures = [self.overall, *(one for grouped in self.by_group for one in grouped.groups)]
+        figures = [self.overall, *(one for grouped in self.by_group for _, one in grouped.groups)]
         ends = [end for one in figures if one.interval for end in (one.interval.low, one.interval.high)]
         means = [one.mean for one in figures if one.mean is not None]
         return all(0 <= value <= 1 for value in (*ends, *means))

@@ -21,12 +21,12 @@ def proven(caps: Caps, spent: Amount = NOTHING) -> Budget:
     return budget
 
 
-def test_without_caps_all_fits_and_all_is_counted() -> None:
+def test_without_caps_all_fits_and_nothing_is_counted() -> None:
     budget = Budget()
     assert not budget.capped
     assert all(budget.take(Amount(10**9, 1e6)) for _ in range(3))
     budget.settle(Amount(10**9, 1e6), Amount(7, 0.5), answered=True)
-    assert (budget.spent, budget.under_way) == (Amount(7, 0.5), 2)
+    assert (budget.spent, budget.reserved, budget.under_way) == (NOTHING, NOTHING, 0)
 
 
 @pytest.mark.parametrize(
