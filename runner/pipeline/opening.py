@@ -32,8 +32,8 @@ from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
 from runner.pipeline.omissions import watch_for
 from runner.pipeline.pricing import kept_price, note_price
+from runner.pipeline.reading import RowContext
 from runner.pipeline.recovery import recover
-from runner.pipeline.rows import RowContext
 from runner.pipeline.scancache import save_scan, without_ids
 from runner.pipeline.scoring import ensure_scoring, with_scoring
 from runner.pipeline.sealing import Sealing, create_tables

@@ -14,12 +14,15 @@ import numpy as np
 from runner.folder.index import pack_entries
 from runner.pipeline.cases import DIGEST_CHARACTERS, case_rows, count_cases, first_of
 from runner.pipeline.codec import part_of
-from runner.pipeline.rows import GroupColumns, RowGroup, group_columns, join_notes, kept_column, share_usage
+from runner.pipeline.keptcolumns import kept_column
+from runner.pipeline.rowgroup import RowGroup
+from runner.pipeline.rows import GroupColumns, group_columns, join_notes, share_usage
 from runner.sinks import JoinedTexts, Repeated
 
 if TYPE_CHECKING:
     from runner.pipeline.codec import Ended
-    from runner.pipeline.rows import Columns, Reading, RowContext
+    from runner.pipeline.reading import Reading, RowContext
+    from runner.pipeline.rows import Columns
 
 # Smaller packs are put into groups with others: columns that hold few rows are not worth making.
 _FEWEST_CASES = 256

@@ -19,7 +19,7 @@ from runner.folder.commits import CommittedFile, staged_path
 from runner.folder.index import ENTRY, key_of, read_index, write_index
 from runner.folder.layout import SUPERSEDED, index_name, part_name
 from runner.folder.totals import Totals
-from runner.pipeline.rows import RESEND
+from runner.pipeline.rowgroup import RESEND
 from runner.pipeline.scoring import stage_scores
 from runner.pipeline.todo import part_indexes
 from runner.sinks import PartWriter, file_crc32, read_row_groups, rows_where, split_rows, table_schema

@@ -16,7 +16,8 @@ from runner.folder.layout import index_name
 from runner.folder.totals import Totals
 from runner.pipeline.cases import case_keys
 from runner.pipeline.codec import read_meta
-from runner.pipeline.rows import RowGroup, group_columns
+from runner.pipeline.rowgroup import RowGroup
+from runner.pipeline.rows import group_columns
 from runner.pipeline.scoring import stage_scores
 from runner.sinks import PartWriter, file_crc32, read_row_groups, table_schema
 

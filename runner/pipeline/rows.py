@@ -1,162 +1,43 @@
-"""Owns how records become rows: columns of plain values under the schemas' names. A failing parser costs no answer.
+"""Owns how collected records become columns of plain values under the schemas' names, a whole group at a time.
 
-Records are only collected one by one; everything else is done column by column for a whole group, because that is where
-the time of sealing goes. There are three levels: a request (one record), its cases, and the rows of each case (one a
-choice). Nearly always they are the same, and then nothing is spread.
+What is done is done column by column, because that is where the time of sealing goes. Where requests, cases and rows
+are the same, nothing is spread.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter, itemgetter
-from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runner.errors import NoChoicesError, ParseError, kind_of, request_errors
 from runner.folder.index import pack_entries, spread_choices
 from runner.folder.totals import Totals
-from runner.jsontext import scrub
-from runner.pipeline.cases import case_rows, count_cases, input_bytes
-from runner.pipeline.codec import charged_of, part_of, read_meta
+from runner.pipeline.cases import input_bytes
+from runner.pipeline.codec import charged_of
+from runner.pipeline.keptcolumns import kept_column
+from runner.pipeline.reading import MOST_MESSAGE
 from runner.pipeline.sharing import share, share_amount
-from runner.readers import ColumnKind, to_kind
-from runner.records import Output, Parsed
 from runner.sinks import Repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runner.endpoints import Endpoint
-    from runner.pipeline.codec import Ended, Part
-    from runner.pipeline.dimension import Dimension
+    from runner.pipeline.reading import RowContext
+    from runner.pipeline.rowgroup import RowGroup
     from runner.prices import Price
-    from runner.records import Attempt, SkippedRow
+    from runner.records import Attempt, Output, SkippedRow
 
 Columns: TypeAlias = "dict[str, Sequence[Any]]"
 
-# Failures of a passing kind, which a later session sends again.
-RESEND = frozenset(kind for kind, error in request_errors().items() if error.resend)
-_NO_CHOICES = kind_of(NoChoicesError)
 _OUTPUT = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "audio_transcript")
 _LOGPROBS = ("tokens", "token_bytes", "token_logprobs", "top_tokens", "top_logprobs")
 _LIKELIHOOD = ("continuation", "loglikelihood", "is_greedy", "boundary_inexact")
 _ANSWER = ("served_model", "response_id", "system_fingerprint", "service_tier")
 _SUMMED = ("prompt_tokens", "completion_tokens", "total_tokens")
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
-_EXPECTED = {"string": str, "int64": int, "double": float, "bool": bool}
-_MAX_MESSAGE = 2000
-_INT64 = 2**63
 _TOO_MANY_REQUESTS = 429
-_UNREAD = kind_of(ParseError)
-
-
-@dataclass(frozen=True, slots=True)
-class RowContext:
-    """What every row of a run shares. `columns` maps kept dataset columns to their kinds.
-
-    `dimension` is that of the run's vectors, null where its endpoint gives none.
-    """
-
-    endpoint: Endpoint
-    model: str
-    price: Price | None
-    columns: Mapping[str, str]
-    keep_raw: bool
-    dimension: Dimension | None = None
-
-
-class Reading(NamedTuple):
-    """What a stored answer holds, whether its bytes are kept in raw/, and whether its request had failed."""
-
-    parsed: Parsed
-    keep: bool
-    failed: bool
-
-
-@dataclass(slots=True)
-class RowGroup:
-    """Records waiting to become rows.
-
-    `parsed` and `raw` (meta, request, response; null where it is not kept) run beside `ended`, `request_of` beside
-    `cases`, and `outputs`, `embeddings` and `case_of` are one a row. `parts` says of a case, by its place in `cases`,
-    which choices its request asked for, where that was not all of them. `attempts` are those that did not end their
-    request, `again` the keys (hex) of cases that may have rows already, which these are to replace.
-    """
-
-    ended: list[Ended] = field(default_factory=list)
-    parsed: list[Parsed] = field(default_factory=list)
-    raw: list[tuple[bytes, bytes, bytes] | None] = field(default_factory=list)
-    cases: list[list[Any]] = field(default_factory=list)
-    parts: dict[int, Part] = field(default_factory=dict)
-    request_of: list[int] = field(default_factory=list)
-    request_rows: list[int] = field(default_factory=list)
-    failed: list[bool] = field(default_factory=list)
-    outputs: list[Output] = field(default_factory=list)
-    case_of: list[int] = field(default_factory=list)
-    embeddings: list[Any] = field(default_factory=list)
-    resend: list[bool] = field(default_factory=list)
-    attempts: list[tuple[Attempt, int, str]] = field(default_factory=list)
-    skipped: list[SkippedRow] = field(default_factory=list)
-    again: list[str] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """How many rows it holds, of all tables together but `raw`."""
-        return len(self.outputs) + len(self.ended) + len(self.attempts) + len(self.skipped)
-
-    def add_record(self, meta: bytes, request_body: bytes, response: bytes, context: RowContext) -> None:
-        """Add one ended request, as the journal holds it.
-
-        Raises DamagedError where meta cannot be read; whatever is wrong with the response body becomes rows.
-        """
-        ended = read_meta(meta)
-        self.add(ended, parse_record(ended, (request_body, response), context), (meta, request_body, response))
-
-    def add(self, ended: Ended, reading: Reading, raw: tuple[bytes, bytes, bytes]) -> None:
-        """Add one ended request whose answer was read already."""
-        parsed, cases = reading.parsed, case_rows(ended.cases)
-        if not isinstance(ended.choices, int) and (part := part_of(ended)).of:
-            parsed = _placed(parsed, part)
-            self.parts.update((len(self.cases) + number, part) for number in range(len(cases)))
-        if ended.replaces:
-            self.again += [case[0] for case in cases]
-        request = len(self.ended)
-        self.raw.append(raw if reading.keep else None)
-        self.ended.append(ended)
-        self.parsed.append(parsed)
-        self.failed.append(reading.failed)
-        self._add_cases(cases, parsed, request, settled=_is_final(ended))
-
-    def _add_cases(self, cases: list[list[Any]], parsed: Parsed, request: int, *, settled: bool) -> None:
-        first = len(self.cases)
-        if len(cases) == len(parsed.outputs[0]) == 1 and parsed.vectors is None:  # nearly every answer
-            output = parsed.outputs[0][0]
-            self.cases.append(cases[0])
-            self.request_of.append(request)
-            self.request_rows.append(0)
-            self.resend.append(not settled and output.status == "failed" and output.error_kind in RESEND)
-            self.case_of.append(first)
-            self.outputs.append(output)
-            self.embeddings.append(output.embedding)
-            return
-        self.cases += cases
-        self.request_of += [request] * len(cases)
-        self.request_rows += range(len(cases))
-        if parsed.vectors is None and not settled:
-            self.resend += [outputs[0].status == "failed" and _is_passing(outputs) for outputs in parsed.outputs]
-        else:
-            self.resend += [False] * len(cases)
-        if all(len(outputs) == 1 for outputs in parsed.outputs):
-            self.case_of += range(first, first + len(cases))
-        else:
-            for number, outputs in enumerate(parsed.outputs, first):
-                self.case_of += [number] * len(outputs)
-        fresh = [output for outputs in parsed.outputs for output in outputs]
-        self.outputs += fresh
-        self.embeddings.extend([one.embedding for one in fresh] if parsed.vectors is None else parsed.vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,71 +81,6 @@ def group_columns(group: RowGroup, context: RowContext) -> GroupColumns:
     own = {case for case, output in zip(group.case_of, group.outputs, strict=True) if output.note}
     totals = _totals(group, {"responses": responses, "attempts": attempts}, usage, len(noted.keys() | own))
     return GroupColumns(responses, attempts, _raw_columns(group, shared), index, totals, group.again)
-
-
-def convert_columns(values: Mapping[str, Any], columns: Mapping[str, str], notes: list[str]) -> list[Any]:
-    """Return the kept dataset values in the order of `columns`, each as its Arrow column takes it."""
-    return [_convert(name, values.get(name), kind, notes) for name, kind in columns.items()]
-
-
-def parse_record(ended: Ended, bodies: tuple[bytes, bytes], context: RowContext) -> Reading:
-    """Return what an answer holds; whatever is wrong with it becomes outputs that failed."""
-    cases, choices = count_cases(ended.cases), part_of(ended).choices
-    if ended.failure is not None:
-        kind, message, *_ = ended.failure
-        if kind == _NO_CHOICES and ended.response is not None:
-            # In a 2xx a mended adapter may find the answer that an earlier one did not.
-            with contextlib.suppress(Exception):
-                return _read(bodies, cases, choices, context)
-        keep = context.keep_raw or ended.response is not None
-        return Reading(_same_for_all(kind, message, cases, choices), keep, failed=True)
-    try:
-        return _read(bodies, cases, choices, context)
-    except Exception as error:  # noqa: BLE001 - whatever a parser does, the answer was paid for and its row must exist
-        message = f"the answer cannot be turned into columns ({type(error).__name__}: {error}); its bytes are in raw/"
-    return Reading(_same_for_all(_UNREAD, scrub(message), cases, choices), keep=True, failed=False)
-
-
-def _read(bodies: tuple[bytes, bytes], cases: int, choices: int, context: RowContext) -> Reading:
-    parsed = context.endpoint.read(*bodies, cases, choices)
-    if len(parsed.outputs) != cases or not all(parsed.outputs):
-        raise ValueError("the parser left out a sample")
-    if context.dimension is not None:
-        parsed, sound = context.dimension.check(parsed)
-    else:
-        sound = context.endpoint.parse_exchange is None or not _has_unread(parsed)
-    return Reading(parsed, context.keep_raw or not sound, failed=False)
-
-
-def _has_unread(parsed: Parsed) -> bool:
-    """Say whether some of an answer could not be read, whose bytes are worth keeping for that."""
-    return any(output.error_kind == _UNREAD for case in parsed.outputs for output in case)
-
-
-def _placed(parsed: Parsed, part: Part) -> Parsed:
-    """Give the outputs their numbers among all choices of the case; more of them than were asked for have no place."""
-    placed = tuple(
-        tuple(replace(output, choice=part.first + number) for number, output in enumerate(outputs[: part.choices]))
-        for outputs in parsed.outputs
-    )
-    return replace(parsed, outputs=placed)
-
-
-def _is_final(ended: Ended) -> bool:
-    """Say whether a failure of a passing kind is one that the same request would meet again."""
-    return ended.failure is not None and len(ended.failure) > 3 and bool(ended.failure[3])  # noqa: PLR2004 - its place
-
-
-def _is_passing(outputs: Sequence[Output]) -> bool:
-    """Say whether a case came to nothing that another attempt may not mend."""
-    return all(output.status == "failed" and output.error_kind in RESEND for output in outputs)
-
-
-def _same_for_all(kind: str, message: str, cases: int, choices: int) -> Parsed:
-    rows = tuple(
-        Output(choice, "failed", error_kind=kind, error_message=message[:_MAX_MESSAGE]) for choice in range(choices)
-    )
-    return Parsed(outputs=(rows,) * cases)
 
 
 # ---------------------------------------------------------------- columns of requests
@@ -415,37 +231,6 @@ def _case_columns(group: RowGroup, context: RowContext) -> tuple[Columns, dict[i
     }, noted
 
 
-def kept_column(name: str, kind: str, values: Sequence[Any], noted: dict[int, list[str]]) -> Sequence[Any]:
-    """Return one kept column of the dataset; values that do not fit are converted or null, with a note by case."""
-    if set(map(type, values)) <= {_EXPECTED.get(kind), NoneType} and (kind != "int64" or _all_fit(values)):
-        return values
-    converted = []
-    for case, value in enumerate(values):
-        notes: list[str] = []
-        converted.append(_convert(name, value, kind, notes))
-        if notes:
-            noted.setdefault(case, []).extend(notes)
-    return converted
-
-
-def _convert(name: str, value: Any, kind: str, notes: list[str]) -> Any:
-    if value is None or (type(value) is _EXPECTED.get(kind) and _fits(value)):
-        return value
-    converted, note = to_kind(value, ColumnKind(kind))
-    if note:
-        notes.append(f"in_{name}: {note}")
-    return converted
-
-
-def _all_fit(numbers: Sequence[int | None]) -> bool:
-    known = [number for number in numbers if number is not None]
-    return not known or (_fits(min(known)) and _fits(max(known)))
-
-
-def _fits(value: Any) -> bool:
-    return type(value) is not int or -_INT64 <= value < _INT64
-
-
 def _response_columns(
     group: RowGroup,
     shared: Columns,
@@ -484,7 +269,7 @@ def _response_columns(
 
 def join_notes(notes: Sequence[str]) -> str | None:
     """Return notes as the text of `parse_note`."""
-    return "; ".join(notes)[:_MAX_MESSAGE] or None
+    return "; ".join(notes)[:MOST_MESSAGE] or None
 
 
 def _output_columns(outputs: Sequence[Output], context: RowContext) -> Columns:
@@ -518,7 +303,7 @@ def _skipped_columns(skipped: Sequence[SkippedRow], context: RowContext) -> Colu
         "request_key": keys,
         "request_row": [0] * count,
         "status": ["skipped"] * count,
-        "error_message": [row.reason[:_MAX_MESSAGE] for row in skipped],
+        "error_message": [row.reason[:MOST_MESSAGE] for row in skipped],
     }
     return columns | _constants(context, count)
 

@@ -19,8 +19,10 @@ from runner.folder.totals import Totals
 from runner.journal import FrameType, scan_segment
 from runner.pipeline.codec import decode_attempt, decode_skipped, read_meta, split_payload
 from runner.pipeline.packrows import is_whole_pack, pack_columns
+from runner.pipeline.reading import parse_record
 from runner.pipeline.replacing import settle
-from runner.pipeline.rows import RowGroup, group_columns, parse_record
+from runner.pipeline.rowgroup import RowGroup
+from runner.pipeline.rows import group_columns
 from runner.pipeline.scoring import stage_scores
 from runner.sinks import PartWriter, file_crc32, table_schema
 
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
-    from runner.pipeline.rows import GroupColumns, RowContext
+    from runner.pipeline.reading import RowContext
+    from runner.pipeline.rows import GroupColumns
     from runner.pipeline.scoring import Scoring
     from runner.sinks import Arrays
 

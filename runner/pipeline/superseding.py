@@ -20,8 +20,8 @@ from runner.folder.commits import Commit, CommittedFile, staged_path
 from runner.folder.index import ENTRY, key_of, write_index
 from runner.folder.layout import SUPERSEDED, index_name, part_name
 from runner.folder.totals import Totals
+from runner.pipeline.keptcolumns import convert_columns
 from runner.pipeline.produce import rows_as_requests
-from runner.pipeline.rows import convert_columns
 from runner.pipeline.scoring import stage_scores
 from runner.pipeline.todo import part_indexes
 from runner.sinks import PartWriter, file_crc32, partition, read_row_groups, replace_values, table_schema

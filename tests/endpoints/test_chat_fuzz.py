@@ -12,7 +12,9 @@ from runner.endpoints import ENDPOINTS
 from runner.endpoints.chat import parse
 from runner.folder.index import ENTRY
 from runner.pipeline.codec import encode_meta
-from runner.pipeline.rows import RowContext, RowGroup, group_columns
+from runner.pipeline.reading import RowContext
+from runner.pipeline.rowgroup import RowGroup
+from runner.pipeline.rows import group_columns
 from runner.records import Attempt, Case, Record, Request, Response
 from runner.sinks import PartWriter, responses_schema, verify_part
 

@@ -19,7 +19,9 @@ from runner.pipeline.cases import CaseColumns, PackedCases, case_keys, case_rows
 from runner.pipeline.codec import encode_record, read_meta, split_payload
 from runner.pipeline.dimension import Dimension
 from runner.pipeline.packrows import is_whole_pack, pack_columns
-from runner.pipeline.rows import RowContext, RowGroup, group_columns, parse_record
+from runner.pipeline.reading import RowContext, parse_record
+from runner.pipeline.rowgroup import RowGroup
+from runner.pipeline.rows import group_columns
 from runner.prices import Price
 from runner.records import Attempt, Record, Request, Response
 from runner.sinks import table_schema
