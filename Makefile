@@ -61,7 +61,7 @@ schedule-real: $(VENV)/.dev  ## Let a real cron daemon run an installed line (ne
 kills: $(VENV)/.dev  ## The full kill test: 50 SIGKILLs over 20,000 rows.
 	EVALRUNNER_KILLS=50 EVALRUNNER_KILL_ROWS=20000 $(BIN)/pytest tests/kill --timeout 1800
 
-bench: $(VENV)/.dev  ## Benchmarks against peers in the same run (needs nginx).
+bench: $(VENV)/.dev  ## Benchmarks against peers in the same run (needs nginx and chromium).
 	$(BIN)/python benchmarks/run.py
 
 bench-full: $(VENV)/.dev  ## The same with 1,000,000 rows and more cases; takes about two hours.

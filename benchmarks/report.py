@@ -42,9 +42,10 @@ def main() -> None:
     """Report a short run and one with ten times its rows."""
     options = read_options(__doc__ or "")
     find_nginx()
+    chromium = _find_chromium()
     few, many = _ROWS[options.size]
     with options.scratch() as scratch, static_server(Path(scratch) / "nginx") as url:
-        short, long = (_report(Path(scratch), url, rows) for rows in (few, many))
+        short, long = (_report(Path(scratch), url, rows, chromium) for rows in (few, many))
     ours, peer = (f"{one.measured.peak_bytes / _MB:.0f} MB" for one in (long, short))
     growth = (long.measured.peak_bytes - short.measured.peak_bytes) / _MB
     took, peer_took = (f"{one.measured.wall_s:.1f} s" for one in (long, short))
@@ -60,7 +61,16 @@ def main() -> None:
     report(results, as_json=options.as_json)
 
 
-def _report(folder: Path, url: str, rows: int) -> _Page:
+def _find_chromium() -> str:
+    """Return the browser's program; without it exit, with a hint."""
+    program = shutil.which("chromium")
+    if program is None:
+        sys.stderr.write("chromium is needed and was not found: apt-get install chromium\n")
+        sys.exit(_MISSING)
+    return program
+
+
+def _report(folder: Path, url: str, rows: int, chromium: str) -> _Page:
     say(f"report: a run of {rows:,} rows")
     dataset, config, run_dir = folder / "rows.jsonl", folder / "config.yaml", folder / "run"
     write_rows(dataset, rows)
@@ -70,19 +80,15 @@ def _report(folder: Path, url: str, rows: int) -> _Page:
     page = folder / "page.html"
     measured = measure(evalrunner("asyncio", "report", run_dir, "-o", page), folder / "report.log")
     shutil.rmtree(run_dir)
-    return _Page(measured, page.stat().st_size, _until_ready_s(page))
+    return _Page(measured, page.stat().st_size, _until_ready_s(page, chromium))
 
 
-def _until_ready_s(page: Path) -> float:
+def _until_ready_s(page: Path, chromium: str) -> float:
     """Return the seconds that chromium takes to load a page and run its script to the end."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - it starts a process of its own, after measuring
 
-    program = shutil.which("chromium")
-    if program is None:
-        sys.stderr.write("chromium is needed and was not found: apt-get install chromium\n")
-        sys.exit(_MISSING)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         view = browser.new_page()
         begun = time.perf_counter()
         view.goto(page.as_uri())

@@ -24,6 +24,7 @@ _BENCHMARKS = (
     "scoring.py",
     "loading.py",
     "comparing.py",
+    "report.py",
     "request_rate.py",
     "crowded_server.py",
     "shared_limit.py",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import duckdb
+import orjson
 import pandas as pd
 import polars as pl
 import pytest
 
 import runner
+from runner.export import Export, write_to_stream
 from runner.simulate import Fixed, Latency
 from tests.support.runs import check_books, config_for, questions, write_rows
 from tests.support.serving import QUICK
@@ -35,6 +38,13 @@ def by_pandas(run: Path) -> Pairs:
 
 def by_load(run: Path) -> Pairs:
     return list(runner.load(run, columns=["key", "choice"]).itertuples(index=False, name=None))
+
+
+def by_export(run: Path) -> Pairs:
+    stream = io.BytesIO()
+    write_to_stream(Export(run, "jsonl", ("key", "choice")), stream)
+    rows = map(orjson.loads, stream.getvalue().splitlines())
+    return [(row["key"], row["choice"]) for row in rows]
 
 
 # polars and DuckDB open each file twice; a part that is replaced in between (at the start or end of a session) fails
@@ -65,6 +75,7 @@ def by_duckdb(run: Path) -> Pairs:
 READERS: dict[str, Callable[[Path], Pairs]] = {
     "pandas": by_pandas,
     "load": by_load,
+    "export": by_export,
     "polars": by_polars,
     "duckdb": by_duckdb,
 }
