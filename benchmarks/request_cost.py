@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from support.options import Options
     from support.processes import Measured
 
-_TARGET = "≤ 1.5"
+# On uvloop the network is cheaper for both, and everything else is what it was.
+_TARGETS = {"asyncio": "≤ 1.5", "uvloop": ""}
 _PAIRS = {Size.SMALL: 1, Size.DEFAULT: 5, Size.FULL: 5}
 _SHORT_ROWS = {Size.SMALL: 2_000, Size.DEFAULT: 20_000, Size.FULL: 20_000}
 
@@ -94,7 +95,7 @@ def _measure_loop(bench: Bench, loop: str, options: Options) -> list[Result]:
             f"{median(our_cpu) * 1e6:.0f} µs",
             f"{median(peer_cpu) * 1e6:.0f} µs",
             ratio(our_cpu, peer_cpu),
-            _TARGET,
+            _TARGETS[loop],
         ),
         Result(
             f"requests per second, {loop}",
