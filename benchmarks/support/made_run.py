@@ -12,7 +12,7 @@ from runner.folder.commits import Commit, CommittedFile, read_commits, staged_pa
 from runner.folder.layout import SUPERSEDED, TABLES, RunFolder, part_name
 from runner.folder.manifest import COMPLETE, Manifest, write_manifest
 from runner.pipeline import sealing_of
-from runner.pipeline.sealing import create_tables
+from runner.pipeline.storing.sealing import create_tables
 from runner.sinks import PartWriter, file_crc32, table_schema
 
 _PART_ROWS = 30_000

@@ -16,11 +16,11 @@ from runner.config import LoadedConfig, load_configs
 from runner.config.adapter_names import NATIVE
 from runner.errors import gravest
 from runner.notify import readiness, targets_of
-from runner.pipeline.adapterprobe import probe_adapter
-from runner.pipeline.checked import remember_check
-from runner.pipeline.connect import connect
-from runner.pipeline.prepare import prepare, read_api_key, refuse_unavailable, server_names
 from runner.pipeline.probe import PASSED, Target, probe
+from runner.pipeline.probe.adapter import probe_adapter
+from runner.pipeline.probe.checked import remember_check
+from runner.pipeline.requests.prepare import prepare, read_api_key, refuse_unavailable, server_names
+from runner.pipeline.sending.connect import connect
 
 if TYPE_CHECKING:
     from runner.config import RunConfig

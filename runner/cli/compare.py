@@ -11,9 +11,9 @@ from runner.cli.gatetext import gate_lines
 from runner.cli.junitfile import collected_suites
 from runner.cli.output import print_json, print_result, table
 from runner.comparison import compare as compare_runs
-from runner.pipeline.gatecases import comparison_suite
-from runner.pipeline.gates import exit_code_of
-from runner.pipeline.judging import judge_pair
+from runner.pipeline.scores.gatecases import comparison_suite
+from runner.pipeline.scores.gates import exit_code_of
+from runner.pipeline.scores.judging import judge_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

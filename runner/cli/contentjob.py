@@ -13,9 +13,9 @@ from runner.config import load_config
 from runner.content import AdaptedContent, Caller, VectorStores, choose_knowledge_base
 from runner.content.choosing import unknown_knowledge_base
 from runner.errors import Action, RequestError, UsageError
-from runner.pipeline.adapters import open_adapter
-from runner.pipeline.connect import connect
-from runner.pipeline.prepare import read_api_key
+from runner.pipeline.requests.adapters import open_adapter
+from runner.pipeline.requests.prepare import read_api_key
+from runner.pipeline.sending.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.pipeline.gates import FAILED_FRACTION, describe_gate
+from runner.pipeline.scores.gates import FAILED_FRACTION, describe_gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -19,22 +19,22 @@ from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, read_manifest, write_manifest
 from runner.pipeline import list_runs, open_existing, sealing_of, status_of
-from runner.pipeline.adapters import renew_adapter
-from runner.pipeline.judging import renew_summary
 from runner.pipeline.locate import Located
-from runner.pipeline.recovery import recover
 from runner.pipeline.remote import ask
-from runner.pipeline.reseal import reseal as reseal_run
-from runner.pipeline.scoring import with_scoring
-from runner.pipeline.sharedlimit import shared_with
-from runner.pipeline.steering import Look
-from runner.pipeline.verify import salvage
-from runner.pipeline.verify import verify as verify_run
+from runner.pipeline.requests.adapters import renew_adapter
+from runner.pipeline.scores.judging import renew_summary
+from runner.pipeline.scores.scoring import with_scoring
+from runner.pipeline.sending.sharedlimit import shared_with
+from runner.pipeline.sending.steering import Look
+from runner.pipeline.storing.recovery import recover
+from runner.pipeline.storing.reseal import reseal as reseal_run
+from runner.pipeline.storing.verify import salvage
+from runner.pipeline.storing.verify import verify as verify_run
 
 if TYPE_CHECKING:
     from runner.folder.manifest import Manifest
-    from runner.pipeline.sealing import Sealing
-    from runner.pipeline.verify import Report
+    from runner.pipeline.storing.sealing import Sealing
+    from runner.pipeline.storing.verify import Report
 
 _RunDir = Annotated[Path, typer.Argument(help="The run folder.", show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, errors too.")]

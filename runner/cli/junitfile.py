@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from runner.durable import create_folder, remove, write_atomically
 from runner.errors import CannotCreateError, RunnerError
 from runner.junit import junit_xml
-from runner.pipeline.gatecases import failed_suite
+from runner.pipeline.scores.gatecases import failed_suite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

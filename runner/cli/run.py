@@ -19,11 +19,11 @@ from runner.config import config_from_dict, load_configs
 from runner.errors import UsageError
 from runner.pipeline import RunOptions, Where, open_existing, rehearse
 from runner.pipeline import run as run_pipeline
-from runner.pipeline.again import check_kinds
-from runner.pipeline.estimate import estimate
-from runner.pipeline.gatecases import run_suite
-from runner.pipeline.learnt import find_learnt
-from runner.pipeline.prepare import server_names
+from runner.pipeline.passes.again import check_kinds
+from runner.pipeline.passes.estimate import estimate
+from runner.pipeline.requests.learnt import find_learnt
+from runner.pipeline.requests.prepare import server_names
+from runner.pipeline.scores.gatecases import run_suite
 from runner.progress import choose_display, duration
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from runner.config import LoadedConfig, RunConfig
     from runner.pipeline import RunSummary
-    from runner.pipeline.again import Again
-    from runner.pipeline.estimate import Estimate
+    from runner.pipeline.passes.again import Again
+    from runner.pipeline.passes.estimate import Estimate
 
 _MORE_TOKENS = "answers that are cut off are asked for again, which is not in these figures"
 

@@ -10,7 +10,7 @@ import typer
 from runner.cli.output import print_json, print_result, say, table
 from runner.folder.layout import RunFolder
 from runner.pipeline.remote import ask
-from runner.pipeline.steering import Change, Command, Pause, Unpause
+from runner.pipeline.sending.steering import Change, Command, Pause, Unpause
 from runner.progress import duration
 
 _RunDir = Annotated[Path, typer.Argument(help="The folder of a running run.", show_default=False)]

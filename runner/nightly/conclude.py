@@ -15,7 +15,7 @@ from runner.nightly.record import records
 from runner.nightly.retention import remove_nights, remove_runs
 from runner.nightly.review import review
 from runner.nightly.telling import tell
-from runner.pipeline.gatecases import gate_cases
+from runner.pipeline.scores.gatecases import gate_cases
 
 if TYPE_CHECKING:
     from runner.nightly.night import Ways

@@ -9,15 +9,15 @@ import anyio
 
 from runner.errors import ConnectError, RequestError, RunnerError
 from runner.nightly.child import wait_for_any
-from runner.pipeline.connect import connect_all
-from runner.pipeline.prepare import read_api_key
+from runner.pipeline.requests.prepare import read_api_key
+from runner.pipeline.sending.connect import connect_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runner.config import RunConfig
     from runner.nightly.child import Stop
-    from runner.pipeline.connect import Connection
+    from runner.pipeline.sending.connect import Connection
 
 _LOADING = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 _ASK_S = 10.0

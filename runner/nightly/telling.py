@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runner.nightly.outcome import FAILURE, gravest_event, verdict_of, words
 from runner.nightly.wording import told_gates
 from runner.notify import ConfigResult, Flip, Gate, Message, Score, deliver, targets_of
-from runner.pipeline.gates import describe_gate
+from runner.pipeline.scores.gates import describe_gate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 from runner.config import Budget
 from runner.errors import RunnerError, internal_error
 from runner.folder.manifest import COMPLETE, INCOMPLETE, write_manifest
-from runner.pipeline.adapting import note_lessons
-from runner.pipeline.gates import exit_code_of
-from runner.pipeline.judging import Run, judge
-from runner.pipeline.omissions import OMITTED
-from runner.pipeline.scoresummary import summarize_scores
+from runner.pipeline.requests.adapting import note_lessons
+from runner.pipeline.requests.omissions import OMITTED
+from runner.pipeline.scores.gates import exit_code_of
+from runner.pipeline.scores.judging import Run, judge
+from runner.pipeline.scores.scoresummary import summarize_scores
+from runner.pipeline.storing.superseding import reconcile
 from runner.pipeline.summary import Ending, summarize
-from runner.pipeline.superseding import reconcile
 
 if TYPE_CHECKING:
     from runner.folder.totals import Totals
-    from runner.pipeline.control import Control
     from runner.pipeline.opening import OpenRun
+    from runner.pipeline.sending.control import Control
     from runner.pipeline.summary import RunSummary
 from runner.pipeline.opening import utc_now
 

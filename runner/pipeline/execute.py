@@ -14,30 +14,30 @@ import anyio.to_thread
 from runner.allocation import share_one_arena
 from runner.errors import RunnerError
 from runner.limiter import Group, Limiter, Pool, Replica, shared_limits
-from runner.pipeline.budget import Budget, Caps, spent_by
 from runner.pipeline.conclude import conclude
-from runner.pipeline.connect import connect_all
-from runner.pipeline.control import Control, StopKind
-from runner.pipeline.learnt import note_learnt
-from runner.pipeline.likelihood import sender_for
 from runner.pipeline.memory import calm_collector, give_back_memory
 from runner.pipeline.opening import open_run
-from runner.pipeline.produce import produce
-from runner.pipeline.recovery import next_segment
-from runner.pipeline.session import run_session
-from runner.pipeline.sessionplan import Audience, Knowledge, Server, SessionPlan, Steering, Store, Terms, Work
-from runner.pipeline.sharedlimit import SharedLimit
-from runner.pipeline.truncation import enlarging_for
+from runner.pipeline.passes.produce import produce
+from runner.pipeline.requests.learnt import note_learnt
+from runner.pipeline.requests.truncation import enlarging_for
+from runner.pipeline.sending.budget import Budget, Caps, spent_by
+from runner.pipeline.sending.connect import connect_all
+from runner.pipeline.sending.control import Control, StopKind
+from runner.pipeline.sending.likelihood import sender_for
+from runner.pipeline.sending.session import run_session
+from runner.pipeline.sending.sessionplan import Audience, Knowledge, Server, SessionPlan, Steering, Store, Terms, Work
+from runner.pipeline.sending.sharedlimit import SharedLimit
+from runner.pipeline.storing.recovery import next_segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.config import RunConfig
     from runner.limiter import Limits
-    from runner.pipeline.connect import Connection
-    from runner.pipeline.fingerprint import RequestPlan
     from runner.pipeline.opening import OpenRun, RunOptions
-    from runner.pipeline.session import SessionResult
+    from runner.pipeline.requests.fingerprint import RequestPlan
+    from runner.pipeline.sending.connect import Connection
+    from runner.pipeline.sending.session import SessionResult
     from runner.pipeline.summary import RunSummary
 
 # Unless the config says how many: a full pack's answer takes tens of megabytes, more than once on its way to the disk.

@@ -23,22 +23,22 @@ from runner.folder.layout import SUPERSEDED, TABLES, RunFolder
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import RUNNING, Manifest, Session, read_manifest, write_manifest
 from runner.limiter import BreakerPolicy
-from runner.pipeline.adapters import kept_adapter, kept_endpoint
-from runner.pipeline.adapting import adapting_for, note_lessons
-from runner.pipeline.again import find_again
-from runner.pipeline.checked import doubts_of, recent_check
-from runner.pipeline.dimension import Dimension
 from runner.pipeline.eventlog import EventLog
 from runner.pipeline.locate import Where, identity_of, locate, refuse_other
-from runner.pipeline.omissions import watch_for
-from runner.pipeline.pricing import kept_price, note_price
-from runner.pipeline.reading import RowContext
-from runner.pipeline.recovery import recover
-from runner.pipeline.scancache import save_scan, without_ids
-from runner.pipeline.scoring import ensure_scoring, with_scoring
-from runner.pipeline.sealing import Sealing, create_tables
-from runner.pipeline.steering import reminders
-from runner.pipeline.superseding import retract_failures
+from runner.pipeline.passes.again import find_again
+from runner.pipeline.passes.scancache import save_scan, without_ids
+from runner.pipeline.probe.checked import doubts_of, recent_check
+from runner.pipeline.requests.adapters import kept_adapter, kept_endpoint
+from runner.pipeline.requests.adapting import adapting_for, note_lessons
+from runner.pipeline.requests.omissions import watch_for
+from runner.pipeline.requests.pricing import kept_price, note_price
+from runner.pipeline.scores.scoring import ensure_scoring, with_scoring
+from runner.pipeline.sending.steering import reminders
+from runner.pipeline.storing.dimension import Dimension
+from runner.pipeline.storing.reading import RowContext
+from runner.pipeline.storing.recovery import recover
+from runner.pipeline.storing.sealing import Sealing, create_tables
+from runner.pipeline.storing.superseding import retract_failures
 from runner.progress import Silent
 from runner.readers import spool_stdin
 
@@ -48,14 +48,14 @@ if TYPE_CHECKING:
 
     from runner.config import RunConfig
     from runner.folder.commits import CommitLog
-    from runner.pipeline.adapting import Adapting
-    from runner.pipeline.again import Again
     from runner.pipeline.locate import Located
-    from runner.pipeline.omissions import OmissionWatch
-    from runner.pipeline.prepare import Prepared
-    from runner.pipeline.produce import Production
-    from runner.pipeline.scan import Scan
-    from runner.pipeline.todo import Todo
+    from runner.pipeline.passes.again import Again
+    from runner.pipeline.passes.produce import Production
+    from runner.pipeline.passes.scan import Scan
+    from runner.pipeline.passes.todo import Todo
+    from runner.pipeline.requests.adapting import Adapting
+    from runner.pipeline.requests.omissions import OmissionWatch
+    from runner.pipeline.requests.prepare import Prepared
     from runner.progress import Display
 from runner.pipeline.survey import prepare_and_scan, production_of, refuse_unrenderable
 

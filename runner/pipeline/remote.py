@@ -11,12 +11,12 @@ from runner.errors import NotRunningError, RunnerError, UsageError
 from runner.folder.controlsocket import exchange, supported
 from runner.folder.lock import is_locked
 from runner.folder.manifest import read_manifest
-from runner.pipeline.steering import line_of
+from runner.pipeline.sending.steering import line_of
 
 if TYPE_CHECKING:
     from runner.folder.layout import RunFolder
     from runner.folder.manifest import Manifest
-    from runner.pipeline.steering import Command
+    from runner.pipeline.sending.steering import Command
 
 _PATIENCE_S = 10.0
 

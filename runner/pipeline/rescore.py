@@ -10,12 +10,12 @@ from runner.errors import UsageError
 from runner.folder.commits import read_commits
 from runner.folder.lock import hold_lock
 from runner.folder.manifest import read_manifest
-from runner.pipeline.gates import FAILED_FRACTION
-from runner.pipeline.judging import renew_summary
 from runner.pipeline.opening import open_existing, sealing_of
-from runner.pipeline.recovery import recover
-from runner.pipeline.scoresummary import summarize_scores
-from runner.pipeline.scoring import score_again, with_scoring
+from runner.pipeline.scores.gates import FAILED_FRACTION
+from runner.pipeline.scores.judging import renew_summary
+from runner.pipeline.scores.scoresummary import summarize_scores
+from runner.pipeline.scores.scoring import score_again, with_scoring
+from runner.pipeline.storing.recovery import recover
 from runner.sinks import table_schema
 
 if TYPE_CHECKING:

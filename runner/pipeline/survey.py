@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING
 
 from runner.errors import DatasetError
 from runner.folder.commits import CommitLog, read_commits
-from runner.pipeline.again import find_again
-from runner.pipeline.checked import refuse_missing
 from runner.pipeline.locate import locate
-from runner.pipeline.prepare import prepare
-from runner.pipeline.produce import Production, find_unrenderable
-from runner.pipeline.scan import ScanPlan, scan_dataset
-from runner.pipeline.scancache import scan_again
-from runner.pipeline.scoring import scorers_for
-from runner.pipeline.shuffle import take_subset
-from runner.pipeline.todo import find_todo
+from runner.pipeline.passes.again import find_again
+from runner.pipeline.passes.produce import Production, find_unrenderable
+from runner.pipeline.passes.scan import ScanPlan, scan_dataset
+from runner.pipeline.passes.scancache import scan_again
+from runner.pipeline.passes.shuffle import take_subset
+from runner.pipeline.passes.todo import find_todo
+from runner.pipeline.probe.checked import refuse_missing
+from runner.pipeline.requests.prepare import prepare
+from runner.pipeline.scores.scoring import scorers_for
 from runner.readers import source_kinds, spool_stdin
 
 if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.endpoints.adapter import Adapter
     from runner.folder.layout import RunFolder
-    from runner.pipeline.again import Again
     from runner.pipeline.locate import Located, Where
-    from runner.pipeline.prepare import Prepared
-    from runner.pipeline.scan import BadPlace, Scan
+    from runner.pipeline.passes.again import Again
+    from runner.pipeline.passes.scan import BadPlace, Scan
+    from runner.pipeline.requests.prepare import Prepared
 
 
 def prepare_and_scan(

@@ -14,8 +14,8 @@ import pytest
 from runner.config import config_from_dict
 from runner.folder.layout import RunFolder
 from runner.folder.manifest import read_manifest
-from runner.pipeline.checked import find_missing, recent_check, remember_check
 from runner.pipeline.probe import Probe
+from runner.pipeline.probe.checked import find_missing, recent_check, remember_check
 from runner.simulate import Unsupported
 from tests.support.commands import evalrunner
 from tests.support.odd_server import Reply, answering

@@ -11,7 +11,7 @@ import pytest
 
 import runner
 from runner.folder.layout import RunFolder
-from runner.pipeline.verify import verify
+from runner.pipeline.storing.verify import verify
 from tests.support.commands import evalrunner, one_message
 from tests.support.runs import by_sample, config_for, questions, run_again, sent_by, table, write_config, write_rows
 

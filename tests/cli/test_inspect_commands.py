@@ -15,8 +15,8 @@ import runner
 from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
 from runner.journal import FrameType, scan_segment
-from runner.pipeline import groupcommit
-from runner.pipeline.verify import verify
+from runner.pipeline.sending import groupcommit
+from runner.pipeline.storing.verify import verify
 from runner.simulate import FaultRules
 from tests.support.commands import evalrunner, one_message
 from tests.support.runs import by_sample, config_for, questions, sent_by, table, write_config, write_rows

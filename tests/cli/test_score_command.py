@@ -11,8 +11,8 @@ import pytest
 import runner
 from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
-from runner.pipeline import groupcommit
-from runner.pipeline.verify import verify
+from runner.pipeline.sending import groupcommit
+from runner.pipeline.storing.verify import verify
 from tests.support.commands import evalrunner, one_message
 from tests.support.odd_server import answering, completion
 from tests.support.runs import questions, write_config, write_rows

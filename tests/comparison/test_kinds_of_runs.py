@@ -14,7 +14,7 @@ import pytest
 import runner
 from runner.comparison import compare
 from runner.errors import RunFolderError
-from runner.pipeline import groupcommit
+from runner.pipeline.sending import groupcommit
 from runner.simulate import LanguageModel, SimulatorOptions
 from runner.statistics import binary_difference
 from tests.support.commands import evalrunner

@@ -9,7 +9,7 @@ import pytest
 
 from runner.endpoints import ENDPOINTS
 from runner.endpoints.chat import choices_wanted, find_problem, parse, reserve_tokens
-from runner.pipeline.attempt import judge
+from runner.pipeline.sending.attempt import judge
 from runner.records import Output, Response
 
 BODIES = Path(__file__).parent.parent / "bodies"

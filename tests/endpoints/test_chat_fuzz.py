@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from runner.endpoints import ENDPOINTS
 from runner.endpoints.chat import parse
 from runner.folder.index import ENTRY
-from runner.pipeline.codec import encode_meta
-from runner.pipeline.reading import RowContext
-from runner.pipeline.rowgroup import RowGroup
-from runner.pipeline.rows import group_columns
+from runner.pipeline.storing.codec import encode_meta
+from runner.pipeline.storing.reading import RowContext
+from runner.pipeline.storing.rowgroup import RowGroup
+from runner.pipeline.storing.rows import group_columns
 from runner.records import Attempt, Case, Record, Request, Response
 from runner.sinks import PartWriter, responses_schema, verify_part
 
 if TYPE_CHECKING:
-    from runner.pipeline.rows import Columns
+    from runner.pipeline.storing.rows import Columns
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),

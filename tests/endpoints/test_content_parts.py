@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from runner.config import config_from_dict
-from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader
-from runner.pipeline.prepare import prepare
+from runner.pipeline.requests.fingerprint import RequestBuilder, Row, RowReader
+from runner.pipeline.requests.prepare import prepare
 
 BODIES = Path(__file__).parents[1] / "bodies"
 PICTURE, SOUND = b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WAVE"

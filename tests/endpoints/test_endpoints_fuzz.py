@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from runner.endpoints import ENDPOINTS, find_omission
 from runner.errors import TemplateError
-from runner.pipeline.codec import encode_meta
-from runner.pipeline.reading import RowContext
-from runner.pipeline.rowgroup import RowGroup
-from runner.pipeline.rows import group_columns
+from runner.pipeline.storing.codec import encode_meta
+from runner.pipeline.storing.reading import RowContext
+from runner.pipeline.storing.rowgroup import RowGroup
+from runner.pipeline.storing.rows import group_columns
 from runner.records import Attempt, Case, Record, Request, Response
 from runner.sinks import PartWriter, responses_schema, verify_part
 from tests.endpoints.test_chat_fuzz import _CHOICE, COLUMNS, JSON, as_bytes, nested
 
 if TYPE_CHECKING:
-    from runner.pipeline.rows import Columns
+    from runner.pipeline.storing.rows import Columns
 
 NAMES = ["completions", "responses"]
 _SIDE_BY_SIDE = st.fixed_dictionaries(

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from runner.config import load_adapter, shipped_adapters
 from runner.endpoints.adapter import compile_adapter
 from runner.errors import RequestError, ServerError
-from runner.pipeline.codec import encode_meta
-from runner.pipeline.reading import RowContext
-from runner.pipeline.rowgroup import RowGroup
-from runner.pipeline.rows import group_columns
+from runner.pipeline.storing.codec import encode_meta
+from runner.pipeline.storing.reading import RowContext
+from runner.pipeline.storing.rowgroup import RowGroup
+from runner.pipeline.storing.rows import group_columns
 from runner.records import Attempt, Case, Record, Request, Response
 from runner.sinks import PartWriter, responses_schema, verify_part
 

@@ -9,7 +9,7 @@ import pytest
 from runner.endpoints import ENDPOINTS
 from runner.endpoints.responses import asks_for_logprobs, find_problem, finish, parse, reserve_tokens
 from runner.errors import NoChoicesError, ServerError
-from runner.pipeline.attempt import judge
+from runner.pipeline.sending.attempt import judge
 from runner.records import Output, Response
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 import runner
-from runner.pipeline.omissions import OMITTED
+from runner.pipeline.requests.omissions import OMITTED
 from tests.support.runs import questions, table, write_rows
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import pytest
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.journal import FrameType, list_segments, scan_segment
-from runner.pipeline.cases import case_keys
-from runner.pipeline.codec import read_meta, split_payload
-from runner.pipeline.verify import verify
+from runner.pipeline.requests.cases import case_keys
+from runner.pipeline.storing.codec import read_meta, split_payload
+from runner.pipeline.storing.verify import verify
 from runner.simulate import vector_of
 from tests.support.kill_cases import Case
 from tests.support.kill_driver import Job

@@ -14,7 +14,7 @@ from runner.config import config_from_dict, load_adapter
 from runner.errors import ConfigError
 from runner.folder.commits import read_commits
 from runner.pipeline.opening import open_existing, sealing_of
-from runner.pipeline.reseal import reseal
+from runner.pipeline.storing.reseal import reseal
 from runner.simulate import FaultRules
 from tests.support.commands import evalrunner
 from tests.support.odd_server import Reply

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.endpoints import ENDPOINTS
-from runner.pipeline.adapting import Adapting, choice_key, one_choice
-from runner.pipeline.lessons import DROP, RENAME, REPEAT, Lesson, adapt, lesson_for, lessons_from_json
+from runner.pipeline.requests.adapting import Adapting, choice_key, one_choice
+from runner.pipeline.requests.lessons import DROP, RENAME, REPEAT, Lesson, adapt, lesson_for, lessons_from_json
 from runner.records import Case, Request, Response
 from runner.retry import Refusal
 

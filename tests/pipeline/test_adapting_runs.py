@@ -16,8 +16,8 @@ from runner.config import config_from_dict
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.pipeline.opening import open_existing, sealing_of
-from runner.pipeline.reseal import reseal
-from runner.pipeline.verify import salvage, verify
+from runner.pipeline.storing.reseal import reseal
+from runner.pipeline.storing.verify import salvage, verify
 from runner.simulate import DIALECTS, Unsupported
 from tests.support.commands import evalrunner
 from tests.support.odd_server import Reply, answering, completion

@@ -16,10 +16,10 @@ from runner.errors import RunFolderError, UsageError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.pipeline import RunOptions, Where, open_existing, rehearse, sealing_of
-from runner.pipeline.again import check_kinds
-from runner.pipeline.replacing import outlives
-from runner.pipeline.reseal import reseal
-from runner.pipeline.verify import verify
+from runner.pipeline.passes.again import check_kinds
+from runner.pipeline.storing.replacing import outlives
+from runner.pipeline.storing.reseal import reseal
+from runner.pipeline.storing.verify import verify
 from runner.simulate import FaultRules
 from tests.support.odd_server import Reply, answering
 from tests.support.runs import by_sample, check_books, config_for, questions, run_again, sent_by, table, write_rows

@@ -10,9 +10,9 @@ import pytest
 
 from runner.endpoints import compile_template
 from runner.errors import TemplateError
-from runner.pipeline import attachments as module
-from runner.pipeline.attachments import MOST_ROW_BYTES, Attachments, untouched
-from runner.pipeline.localfiles import LocalFile, content_digest
+from runner.pipeline.requests import attachments as module
+from runner.pipeline.requests.attachments import MOST_ROW_BYTES, Attachments, untouched
+from runner.pipeline.requests.localfiles import LocalFile, content_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from runner.awake import awake_s
-from runner.pipeline.backlog import Backlog, Pending
+from runner.pipeline.sending.backlog import Backlog, Pending
 from runner.records import Request
 from runner.retry import RetryBudget
 

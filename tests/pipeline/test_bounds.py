@@ -18,8 +18,8 @@ from runner.errors import (
     ServerError,
     StaleConnectionError,
 )
-from runner.pipeline.bounds import Bound, Bounds, amount_taken, counted, may_be_billed
-from runner.pipeline.budget import Amount
+from runner.pipeline.sending.bounds import Bound, Bounds, amount_taken, counted, may_be_billed
+from runner.pipeline.sending.budget import Amount
 from runner.prices import Price
 from runner.records import Case, Request, Usage
 

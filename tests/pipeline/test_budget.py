@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.folder.totals import Totals
-from runner.pipeline.budget import NOTHING, Amount, Budget, Caps, spent_by
+from runner.pipeline.sending.budget import NOTHING, Amount, Budget, Caps, spent_by
 from runner.prices import Price
 
 PRICE = Price(1.0, 2.0)

@@ -6,8 +6,8 @@ import pytest
 
 from runner.awake import awake_s
 from runner.limiter import PoolStatistics
-from runner.pipeline.counters import Counters, snapshot_of
-from runner.pipeline.sessionplan import Work
+from runner.pipeline.sending.counters import Counters, snapshot_of
+from runner.pipeline.sending.sessionplan import Work
 from runner.prices import Price
 from runner.records import Usage
 

@@ -23,13 +23,13 @@ from runner.errors import (
     ServerError,
     StaleConnectionError,
 )
-from runner.pipeline.control import StopKind
-from runner.pipeline.course import Divide, Fail, Halt, Seen, course_after, named
-from runner.pipeline.outage import Standing
+from runner.pipeline.sending.control import StopKind
+from runner.pipeline.sending.course import Divide, Fail, Halt, Seen, course_after, named
+from runner.pipeline.sending.outage import Standing
 from runner.retry import History, Retry, RetryPolicy, Stop, decide
 
 if TYPE_CHECKING:
-    from runner.pipeline.course import Course
+    from runner.pipeline.sending.course import Course
 
 POLICY = RetryPolicy(max_attempts=3, max_timeouts=1, deadline_s=100.0)
 NEW = History(first_sent_at=10.0)

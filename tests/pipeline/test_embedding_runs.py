@@ -14,7 +14,7 @@ import runner
 from runner.config import config_from_dict
 from runner.folder.commits import read_commits
 from runner.pipeline.opening import open_existing, sealing_of
-from runner.pipeline.reseal import reseal
+from runner.pipeline.storing.reseal import reseal
 from runner.simulate import FaultRules, Limits, VectorStyle, vector_of
 from tests.support.odd_server import Reply, answering
 from tests.support.runs import (

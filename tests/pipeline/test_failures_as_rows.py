@@ -14,9 +14,9 @@ import pytest
 
 import runner
 from runner.folder.layout import RunFolder
-from runner.pipeline.backlog import Backlog
-from runner.pipeline.control import Control
-from runner.pipeline.verify import verify
+from runner.pipeline.sending.backlog import Backlog
+from runner.pipeline.sending.control import Control
+from runner.pipeline.storing.verify import verify
 from runner.simulate import KINDS, FaultRules, request_digest
 from runner.simulate.answers import Stamp, build_answer
 from runner.simulate.failures import FAILURES

@@ -9,21 +9,21 @@ import orjson
 import pytest
 
 from runner.errors import BadRequestError, RequestTimeoutError, ServerError
-from runner.pipeline.attempt import Outcome
-from runner.pipeline.backlog import Backlog, Pending
-from runner.pipeline.cases import CaseColumns
-from runner.pipeline.control import Control, StopKind
-from runner.pipeline.counters import Counters
-from runner.pipeline.families import Families
-from runner.pipeline.packing import Loose, Packer, PackLimits
-from runner.pipeline.splitting import Splitter
-from runner.pipeline.state import SessionState
+from runner.pipeline.requests.cases import CaseColumns
+from runner.pipeline.requests.packing import Loose, Packer, PackLimits
+from runner.pipeline.sending.attempt import Outcome
+from runner.pipeline.sending.backlog import Backlog, Pending
+from runner.pipeline.sending.control import Control, StopKind
+from runner.pipeline.sending.counters import Counters
+from runner.pipeline.sending.families import Families
+from runner.pipeline.sending.splitting import Splitter
+from runner.pipeline.sending.state import SessionState
 from runner.records import Attempt, Wrapping
 from runner.retry import History
 
 if TYPE_CHECKING:
     from runner.errors import RequestError
-    from runner.pipeline.recording import Recorder
+    from runner.pipeline.sending.recording import Recorder
     from runner.records import Request
 
 ATTEMPT = Attempt(bytes(16), 1, 1, 0.0, 0.0, 400, "bad_request", None, None)

@@ -12,8 +12,8 @@ import pytest
 import runner
 from runner.errors import ConfigError
 from runner.folder.layout import RunFolder
-from runner.pipeline import judging
-from runner.pipeline.verify import verify
+from runner.pipeline.scores import judging
+from runner.pipeline.storing.verify import verify
 from tests.support.odd_server import Reply, answering, completion
 from tests.support.runs import config_for, questions, write_rows
 

@@ -8,8 +8,8 @@ import pytest
 
 from runner.comparison import RunFacts
 from runner.config import ScoreGate
-from runner.pipeline.gatecases import comparison_suite, gate_cases
-from runner.pipeline.gates import (
+from runner.pipeline.scores.gatecases import comparison_suite, gate_cases
+from runner.pipeline.scores.gates import (
     Baseline,
     describe_gate,
     exit_code_of,

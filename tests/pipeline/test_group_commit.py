@@ -13,8 +13,8 @@ from runner import durable
 from runner.errors import StorageError
 from runner.folder.layout import RunFolder
 from runner.journal import FrameType, scan_segment
-from runner.pipeline.codec import Start, decode_starts
-from runner.pipeline.groupcommit import JournalWriter
+from runner.pipeline.sending.groupcommit import JournalWriter
+from runner.pipeline.storing.codec import Start, decode_starts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    monkeypatch.setattr("runner.pipeline.groupcommit._SPACE_WAIT_S", 0.0)
+    monkeypatch.setattr("runner.pipeline.sending.groupcommit._SPACE_WAIT_S", 0.0)
     return Disk(monkeypatch)
 
 
@@ -190,7 +190,7 @@ async def test_a_failed_sync_is_never_tried_again(folder: RunFolder, disk: Disk)
 async def test_a_full_segment_is_closed_and_handed_on_while_the_run_goes_on(
     folder: RunFolder, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.pipeline.groupcommit._SEGMENT_BYTES", 6000)
+    monkeypatch.setattr("runner.pipeline.sending.groupcommit._SEGMENT_BYTES", 6000)
     async with writing(folder) as (writer, sealable):
         for number in range(9):
             await writer.store(b"k", FrameType.ANSWER, b"%d" % number * 1000)
@@ -245,7 +245,7 @@ async def test_a_start_that_is_kept_is_on_disk_on_return(folder: RunFolder, disk
 async def test_what_is_owed_is_in_the_next_segment_before_the_last_one_is_handed_on(
     folder: RunFolder, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.pipeline.groupcommit._SEGMENT_BYTES", 6000)
+    monkeypatch.setattr("runner.pipeline.sending.groupcommit._SEGMENT_BYTES", 6000)
     owed, ended = Start(b"o" * 16, 1, 1.5, 300, 0.25), Start(b"e" * 16, 1, 1.5, 700, 0.5)
     async with writing(folder) as (writer, sealable):
         await writer.keep_start(owed)

@@ -12,20 +12,20 @@ from anyio import wait_all_tasks_blocked
 
 from runner.endpoints import ENDPOINTS
 from runner.errors import StorageError
-from runner.pipeline.adapting import Adapting
-from runner.pipeline.backlog import Backlog, Pending
-from runner.pipeline.control import Control, StopKind
-from runner.pipeline.counters import Counters
-from runner.pipeline.learning import Learning
-from runner.pipeline.sessionplan import Audience
-from runner.pipeline.state import SessionState
+from runner.pipeline.requests.adapting import Adapting
+from runner.pipeline.sending.backlog import Backlog, Pending
+from runner.pipeline.sending.control import Control, StopKind
+from runner.pipeline.sending.counters import Counters
+from runner.pipeline.sending.learning import Learning
+from runner.pipeline.sending.sessionplan import Audience
+from runner.pipeline.sending.state import SessionState
 from runner.progress import Silent
 from runner.records import Attempt, Case, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runner.pipeline.recording import Recorder
+    from runner.pipeline.sending.recording import Recorder
 
 BODY = orjson.dumps({"messages": [], "model": "m", "temperature": 0})
 CASE = Case(bytes(16), "s", 0, bytes(16), 0, None, b"{}")

@@ -12,10 +12,10 @@ from runner.config import config_from_dict
 from runner.errors import StorageError
 from runner.folder.layout import RunFolder
 from runner.limiter import Limiter, Limits, Pool, Replica
-from runner.pipeline.backlog import Pending
-from runner.pipeline.livecontrol import LiveControl
-from runner.pipeline.sessionplan import Steering
-from runner.pipeline.underway import UnderWay
+from runner.pipeline.sending.backlog import Pending
+from runner.pipeline.sending.livecontrol import LiveControl
+from runner.pipeline.sending.sessionplan import Steering
+from runner.pipeline.sending.underway import UnderWay
 from runner.progress import Snapshot
 from runner.records import Case, Request
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner.pipeline import localfiles
-from runner.pipeline.localfiles import MOST_FILE_BYTES, LocalFileError, content_digest, open_local
+from runner.pipeline.requests import localfiles
+from runner.pipeline.requests.localfiles import MOST_FILE_BYTES, LocalFileError, content_digest, open_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

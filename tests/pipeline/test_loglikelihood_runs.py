@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import runner
 from runner.cli.app import app
 from runner.folder.layout import RunFolder
-from runner.pipeline.verify import verify
+from runner.pipeline.storing.verify import verify
 from runner.simulate import FaultRules, LanguageModel, Latency, SimulatorOptions, distribution_from_text
 from tests.support.likelihood_truth import truth
 from tests.support.odd_server import Reply, answering

@@ -12,7 +12,7 @@ import pytest
 
 import runner
 from runner.errors import ConfigError, UsageError
-from runner.pipeline.omissions import OMITTED
+from runner.pipeline.requests.omissions import OMITTED
 from tests.support.odd_server import Reply, answering, completion
 from tests.support.runs import (
     by_sample,

@@ -19,7 +19,7 @@ from runner.errors import (
     StaleConnectionError,
 )
 from runner.limiter import BreakerPolicy, Health, Limiter, Limits, Pool, Replica, Turn, Verdict
-from runner.pipeline.outage import Row, Standing, gone_error, health_of, note_failure
+from runner.pipeline.sending.outage import Row, Standing, gone_error, health_of, note_failure
 from tests.support.fake_time import FakeTime
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 import runner
 from runner.limiter import PoolStatistics
-from runner.pipeline import pace
+from runner.pipeline.sending import pace
 from runner.progress import Snapshot
 from tests.support.runs import config_for, questions, write_rows
 
@@ -45,7 +45,7 @@ async def test_lines_come_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> N
             scope.cancel()
         await anyio.lowlevel.checkpoint()
 
-    monkeypatch.setattr("runner.pipeline.pace.anyio.sleep", sleep)
+    monkeypatch.setattr("runner.pipeline.sending.pace.anyio.sleep", sleep)
     lines: list[dict[str, object]] = []
     with anyio.CancelScope() as scope:
         await pace.note_pace(lambda: (SEEN, POOL), lambda _event, line: lines.append(line))

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from runner.endpoints import ENDPOINTS
 from runner.folder.layout import TABLES, RunFolder
-from runner.pipeline import packrows
-from runner.pipeline.cases import CaseColumns, PackedCases, case_keys, case_rows, count_cases, input_bytes
-from runner.pipeline.codec import encode_record, read_meta, split_payload
-from runner.pipeline.dimension import Dimension
-from runner.pipeline.packrows import is_whole_pack, pack_columns
-from runner.pipeline.reading import RowContext, parse_record
-from runner.pipeline.rowgroup import RowGroup
-from runner.pipeline.rows import group_columns
+from runner.pipeline.requests.cases import CaseColumns, PackedCases, case_keys, case_rows, count_cases, input_bytes
+from runner.pipeline.storing import packrows
+from runner.pipeline.storing.codec import encode_record, read_meta, split_payload
+from runner.pipeline.storing.dimension import Dimension
+from runner.pipeline.storing.packrows import is_whole_pack, pack_columns
+from runner.pipeline.storing.reading import RowContext, parse_record
+from runner.pipeline.storing.rowgroup import RowGroup
+from runner.pipeline.storing.rows import group_columns
 from runner.prices import Price
 from runner.records import Attempt, Record, Request, Response
 from runner.sinks import table_schema
@@ -30,7 +30,7 @@ from runner.sinks.columns import array_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.pipeline.rows import GroupColumns
+    from runner.pipeline.storing.rows import GroupColumns
 
 KINDS = {"level": "int64", "score": "double", "label": "string", "meta": "json", "flag": "bool"}
 VALUES = st.one_of(

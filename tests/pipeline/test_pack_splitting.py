@@ -21,9 +21,9 @@ from runner.errors import (
     RequestTooLargeError,
     ServerError,
 )
-from runner.pipeline.cases import CaseColumns
-from runner.pipeline.packing import Loose, Packer, PackLimits
-from runner.pipeline.splitting import Encoding, Family, Move, Splitter, halves
+from runner.pipeline.requests.cases import CaseColumns
+from runner.pipeline.requests.packing import Loose, Packer, PackLimits
+from runner.pipeline.sending.splitting import Encoding, Family, Move, Splitter, halves
 from runner.records import Wrapping
 
 if TYPE_CHECKING:

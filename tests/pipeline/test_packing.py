@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.config import config_from_dict
-from runner.pipeline.cases import CaseColumns
-from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader
-from runner.pipeline.loose import LooseBuilder
-from runner.pipeline.packing import (
+from runner.pipeline.requests.cases import CaseColumns
+from runner.pipeline.requests.fingerprint import RequestBuilder, Row, RowReader
+from runner.pipeline.requests.loose import LooseBuilder
+from runner.pipeline.requests.packing import (
     MOST_ANSWER_BYTES,
     Loose,
     Packer,
@@ -26,14 +26,14 @@ from runner.pipeline.packing import (
     take_apart,
     without_encoding,
 )
-from runner.pipeline.prepare import prepare
+from runner.pipeline.requests.prepare import prepare
 from runner.records import Request, Wrapping
 from tests.support.runs import questions, write_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.pipeline.fingerprint import RequestPlan
+    from runner.pipeline.requests.fingerprint import RequestPlan
 
 AROUND = Wrapping(b'{"encoding_format":"base64","input":', b',"model":"m"}', b'{"input":')
 # As an adapter has it, whose body holds an array even of one input.

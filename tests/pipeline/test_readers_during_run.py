@@ -112,7 +112,7 @@ def reading(run: Path, read: Callable[[Path], Pairs]) -> Iterator[list[Pairs]]:
 def test_responses_can_be_read_at_any_moment(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
 ) -> None:
-    monkeypatch.setattr("runner.pipeline.groupcommit._SEGMENT_BYTES", SEGMENT_BYTES)
+    monkeypatch.setattr("runner.pipeline.sending.groupcommit._SEGMENT_BYTES", SEGMENT_BYTES)
     simulator.change(replace(QUICK, latency=Latency(first_token=Fixed(0.01))))
     dataset = write_rows(tmp_path / "data.jsonl", questions(SAMPLES))
     config, run = config_for(simulator, dataset), tmp_path / "run"
@@ -132,7 +132,7 @@ def test_responses_can_be_read_at_any_moment(
 def test_responses_can_be_read_while_failures_are_retracted_and_parts_rewritten(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
 ) -> None:
-    monkeypatch.setattr("runner.pipeline.groupcommit._SEGMENT_BYTES", SEGMENT_BYTES)
+    monkeypatch.setattr("runner.pipeline.sending.groupcommit._SEGMENT_BYTES", SEGMENT_BYTES)
     rows = questions(SAMPLES // 2)
     for row in rows[::5]:
         row["question"] += " [[fault:500*3]]"

@@ -15,7 +15,7 @@ from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.folder.manifest import read_manifest
 from runner.pipeline.opening import sealing_of
-from runner.pipeline.reseal import reseal
+from runner.pipeline.storing.reseal import reseal
 from runner.simulate import FaultRules, Fixed, Latency, Limits
 from tests.support.odd_server import Reply, answering, completion
 from tests.support.runs import by_sample, config_for, questions, run_again, sent_by, write_rows

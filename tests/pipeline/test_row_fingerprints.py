@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.pipeline.fingerprint import RequestBuilder, Row, RowReader, UnusableRowError, sample_id, target_text
+from runner.pipeline.requests.fingerprint import (
+    RequestBuilder,
+    Row,
+    RowReader,
+    UnusableRowError,
+    sample_id,
+    target_text,
+)
 from tests.support.plans import digests_of, plan_of
 
 if TYPE_CHECKING:

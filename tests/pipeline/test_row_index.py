@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.pipeline.fingerprint import occurrence_digest
-from runner.pipeline.rowindex import NO_ROW, RECORD, build_row_index, extend_row_index
+from runner.pipeline.passes.rowindex import NO_ROW, RECORD, build_row_index, extend_row_index
+from runner.pipeline.requests.fingerprint import occurrence_digest
 
 if TYPE_CHECKING:
-    from runner.pipeline.rowindex import RowIndex
+    from runner.pipeline.passes.rowindex import RowIndex
 
 # Few upper and lower halves, so that they meet often; a digest of zeros stands for no row.
 DIGESTS = st.builds(

@@ -7,14 +7,14 @@ import pytest
 from runner.config import config_from_dict
 from runner.limiter import Limits
 from runner.pipeline import Where, rehearse
-from runner.pipeline.estimate import estimate
+from runner.pipeline.passes.estimate import estimate
 from runner.prices import Price
 from tests.support.runs import questions, write_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.pipeline.estimate import Estimate
+    from runner.pipeline.passes.estimate import Estimate
     from runner.pipeline.survey import Rehearsal
 
 

@@ -20,10 +20,11 @@ import runner
 from runner.config import config_from_dict
 from runner.errors import DatasetError, TemplateError
 from runner.limiter import Limits
-from runner.pipeline import Where, rehearse, session
-from runner.pipeline.backlog import Backlog
-from runner.pipeline.estimate import estimate
-from runner.pipeline.produce import produce
+from runner.pipeline import Where, rehearse
+from runner.pipeline.passes.estimate import estimate
+from runner.pipeline.passes.produce import produce
+from runner.pipeline.sending import session
+from runner.pipeline.sending.backlog import Backlog
 from runner.pipeline.survey import prepare_and_scan
 from runner.simulate import AnswerStyle, FaultRules, Fixed, Latency
 from tests.support.runs import by_sample, check_books, config_for, run_again, sent_by, table, write_rows
@@ -32,7 +33,7 @@ from tests.support.serving import QUICK
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.pipeline.sessionplan import SessionPlan
+    from runner.pipeline.sending.sessionplan import SessionPlan
     from runner.records import Request
     from runner.simulate import Simulator
 
@@ -185,7 +186,7 @@ def test_a_picture_with_another_name_is_the_same_request(simulator: Simulator, d
 def test_a_remembered_scan_is_not_trusted_where_files_may_have_changed(
     simulator: Simulator, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.pipeline.scancache._FEWEST_ROWS", 1)
+    monkeypatch.setattr("runner.pipeline.passes.scancache._FEWEST_ROWS", 1)
     plain, run_dir = config_for(simulator, dataset), dataset.parent
     runner.run(plain, run_dir=run_dir / "plain")
     assert (run_dir / "plain" / "_scan").exists(), "a dataset this small is not remembered: the test shows nothing"

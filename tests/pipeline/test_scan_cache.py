@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from runner.errors import DatasetError
 from runner.folder.layout import RunFolder
-from runner.pipeline.scan import scan_dataset
-from runner.pipeline.scancache import save_scan, scan_again, without_ids
+from runner.pipeline.passes.scan import scan_dataset
+from runner.pipeline.passes.scancache import save_scan, scan_again, without_ids
 from tests.support.plans import plan_of, scan_plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from runner.pipeline.fingerprint import RequestPlan
-    from runner.pipeline.scan import Scan, ScanPlan
+    from runner.pipeline.passes.scan import Scan, ScanPlan
+    from runner.pipeline.requests.fingerprint import RequestPlan
 
 ARRAYS = ("high", "low", "carry", "rows", "repeated_rows", "occurrences")
 
@@ -30,8 +30,8 @@ ARRAYS = ("high", "low", "carry", "rows", "repeated_rows", "occurrences")
 def _small() -> Iterator[None]:
     """Remember small datasets too, in small blocks; for all examples of a test alike."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runner.pipeline.scancache._FEWEST_ROWS", 1)
-        patch.setattr("runner.pipeline.fileblocks._BLOCK_BYTES", 64)
+        patch.setattr("runner.pipeline.passes.scancache._FEWEST_ROWS", 1)
+        patch.setattr("runner.pipeline.passes.fileblocks._BLOCK_BYTES", 64)
         yield
 
 
@@ -100,7 +100,7 @@ def test_appended_rows_are_read_and_the_others_are_not(
     path.write_bytes(b"".join(LINES[: 6 + count]).rstrip(b"\n") + ending)
     assert check(folder, scan_plan_of(path))
     read: list[int] = []
-    from runner.pipeline import scan  # noqa: PLC0415 - to count what it reads
+    from runner.pipeline.passes import scan  # noqa: PLC0415 - to count what it reads
 
     real = scan.read_batches
 

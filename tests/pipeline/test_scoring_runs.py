@@ -15,8 +15,8 @@ import runner
 from runner.errors import ConfigError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
-from runner.pipeline import groupcommit
-from runner.pipeline.verify import verify
+from runner.pipeline.sending import groupcommit
+from runner.pipeline.storing.verify import verify
 from runner.simulate import LanguageModel, SimulatorOptions
 from tests.support.commands import evalrunner
 from tests.support.odd_server import Reply, answering, completion

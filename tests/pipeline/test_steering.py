@@ -8,7 +8,7 @@ import pytest
 from runner.config import config_from_dict
 from runner.errors import ConfigError, UsageError
 from runner.limiter import Limiter, Limits, Pool, Replica, Ticket, Verdict, shared_limits
-from runner.pipeline.steering import (
+from runner.pipeline.sending.steering import (
     LIMITS,
     Change,
     Look,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.config import RunConfig
-    from runner.pipeline.steering import Command
+    from runner.pipeline.sending.steering import Command
 
 TYPED = Limits(max_in_flight=8, requests_per_minute=600.0, tokens_per_minute=9_000.0)
 

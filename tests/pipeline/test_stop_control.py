@@ -7,7 +7,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from runner.errors import AuthError, RunnerError
-from runner.pipeline.control import Control, StopKind
+from runner.pipeline.sending.control import Control, StopKind
 
 # The contract's precedence: 1 > 73/74 > 130/143 > 5 > 6 > 3 > 4.
 GRAVEST_FIRST = [

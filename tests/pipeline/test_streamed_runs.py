@@ -13,8 +13,8 @@ from runner.config import config_from_dict
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.pipeline.opening import open_existing, sealing_of
-from runner.pipeline.reseal import reseal
-from runner.pipeline.verify import verify
+from runner.pipeline.storing.reseal import reseal
+from runner.pipeline.storing.verify import verify
 from runner.simulate import KINDS, AnswerStyle, FaultRules, Fixed, Latency
 from runner.simulate.faults import DELIVERIES
 from runner.simulate.spoils import SPOILS

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.pipeline.tokenguess import guess_body, guess_content, guess_text
+from runner.pipeline.passes.tokenguess import guess_body, guess_content, guess_text
 
 TEXTS = {
     "prose": (

@@ -14,9 +14,9 @@ from runner.endpoints import ENDPOINTS
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.pipeline import open_existing, sealing_of
-from runner.pipeline.reseal import reseal
-from runner.pipeline.truncation import Enlarging
-from runner.pipeline.verify import salvage, verify
+from runner.pipeline.requests.truncation import Enlarging
+from runner.pipeline.storing.reseal import reseal
+from runner.pipeline.storing.verify import salvage, verify
 from runner.records import Request, Response
 from tests.support.odd_server import Reply, answering
 from tests.support.runs import by_sample, config_for, questions, run_again, table, write_rows

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from runner.pipeline.backlog import Pending
-from runner.pipeline.underway import Straggler, UnderWay
+from runner.pipeline.sending.backlog import Pending
+from runner.pipeline.sending.underway import Straggler, UnderWay
 from runner.records import Case, Request
 
 

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.pipeline.sharing import share, share_amount
+from runner.pipeline.storing.sharing import share, share_amount
 
 WEIGHTS = st.lists(st.integers(0, 2**40), min_size=1, max_size=60)
 

@@ -14,7 +14,7 @@ import pytest
 
 from runner import errors
 from runner.endpoints import ENDPOINTS
-from runner.pipeline.attempt import judge
+from runner.pipeline.sending.attempt import judge
 from runner.records import Response
 from runner.retry.classify import MAX_MESSAGE
 

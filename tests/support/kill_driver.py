@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import runner.__main__ as program
 from runner import crash_points, durable
-from runner.pipeline import groupcommit, sealing
+from runner.pipeline.sending import groupcommit
+from runner.pipeline.storing import sealing
 from runner.sinks import parts
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from runner.errors import DamagedError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
 from runner.journal import FrameType, list_segments, scan_segment
-from runner.pipeline.codec import read_meta, split_payload
+from runner.pipeline.storing.codec import read_meta, split_payload
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runner.endpoints import ENDPOINTS, compile_template
-from runner.pipeline.fingerprint import RequestPlan, RowReader, row_digest
-from runner.pipeline.scan import ScanPlan
+from runner.pipeline.passes.scan import ScanPlan
+from runner.pipeline.requests.fingerprint import RequestPlan, RowReader, row_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

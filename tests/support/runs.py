@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import runner
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
-from runner.pipeline.verify import verify
+from runner.pipeline.storing.verify import verify
 from runner.simulate import request_digest
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from runner.errors import (
     RequestTimeoutError,
     StaleConnectionError,
 )
-from runner.pipeline.attempt import send
+from runner.pipeline.sending.attempt import send
 from runner.records import Request
 from runner.simulate import SimulatorOptions, open_simulator
 from runner.transport import Timeouts, TransportOptions, open_transport
@@ -28,7 +28,7 @@ from runner.transport import Timeouts, TransportOptions, open_transport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
-    from runner.pipeline.attempt import Outcome
+    from runner.pipeline.sending.attempt import Outcome
     from runner.transport import Received
 
     Meeting = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -23,7 +23,7 @@ from runner.errors import (
     RequestTimeoutError,
     StaleConnectionError,
 )
-from runner.pipeline.attempt import judge
+from runner.pipeline.sending.attempt import judge
 from runner.redaction import Redactor
 from runner.simulate import FaultDetails, FaultRules, SimulatorOptions, open_simulator
 from runner.transport import Timeouts, TransportOptions, open_transport, request_id
