@@ -23,17 +23,17 @@ from runner.pipeline.locate import Located
 from runner.pipeline.remote import ask
 from runner.pipeline.requests.adapters import renew_adapter
 from runner.pipeline.scores.judging import renew_summary
-from runner.pipeline.scores.scoring import with_scoring
 from runner.pipeline.sending.sharedlimit import shared_with
 from runner.pipeline.sending.steering import Look
 from runner.pipeline.storing.recovery import recover
 from runner.pipeline.storing.reseal import reseal as reseal_run
+from runner.pipeline.storing.scoreparts import with_scoring
 from runner.pipeline.storing.verify import salvage
 from runner.pipeline.storing.verify import verify as verify_run
 
 if TYPE_CHECKING:
     from runner.folder.manifest import Manifest
-    from runner.pipeline.storing.sealing import Sealing
+    from runner.pipeline.storing.plan import Sealing
     from runner.pipeline.storing.verify import Report
 
 _RunDir = Annotated[Path, typer.Argument(help="The run folder.", show_default=False)]

@@ -32,12 +32,13 @@ from runner.pipeline.requests.adapters import kept_adapter, kept_endpoint
 from runner.pipeline.requests.adapting import adapting_for, note_lessons
 from runner.pipeline.requests.omissions import watch_for
 from runner.pipeline.requests.pricing import kept_price, note_price
-from runner.pipeline.scores.scoring import ensure_scoring, with_scoring
 from runner.pipeline.sending.steering import reminders
 from runner.pipeline.storing.dimension import Dimension
+from runner.pipeline.storing.plan import Sealing
 from runner.pipeline.storing.reading import RowContext
 from runner.pipeline.storing.recovery import recover
-from runner.pipeline.storing.sealing import Sealing, create_tables
+from runner.pipeline.storing.scoreparts import ensure_scoring, with_scoring
+from runner.pipeline.storing.sealing import create_tables
 from runner.pipeline.storing.superseding import retract_failures
 from runner.progress import Silent
 from runner.readers import spool_stdin

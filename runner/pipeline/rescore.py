@@ -14,8 +14,8 @@ from runner.pipeline.opening import open_existing, sealing_of
 from runner.pipeline.scores.gates import FAILED_FRACTION
 from runner.pipeline.scores.judging import renew_summary
 from runner.pipeline.scores.scoresummary import summarize_scores
-from runner.pipeline.scores.scoring import score_again, with_scoring
 from runner.pipeline.storing.recovery import recover
+from runner.pipeline.storing.scoreparts import score_again, with_scoring
 from runner.sinks import table_schema
 
 if TYPE_CHECKING:

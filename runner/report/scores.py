@@ -69,7 +69,7 @@ def score_facts(survey: Survey, config: Mapping[str, Any], summary: Mapping[str,
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    samples: NDArray[np.int64]
+    samples: NDArray[np.int64] | None
     statuses: NDArray[np.int8]
     firsts: NDArray[np.bool_]
     groups: Mapping[str, Grouping]
@@ -107,9 +107,9 @@ def _by_group(grouping: Grouping, rows: ScoredRows, counted: NDArray[np.bool_], 
     return GroupedScore(name_of(grouping.column), tuple(sorted(figures, key=lambda one: (-one[1].all, one[0]))))
 
 
-def _numbered(survey: Survey) -> NDArray[np.int64]:
+def _numbered(survey: Survey) -> NDArray[np.int64] | None:
     """Return a number for each row's sample, in the order in which samples came: intervals draw in that order."""
     if not survey.repeated:
-        return np.arange(survey.rows)
+        return None
     numbers, _ = numbered(joined_arrays(survey.samples, np.int64))
     return numbers

@@ -21,7 +21,7 @@ from runner.scorers import (
     rouge_l,
 )
 from runner.scorers.figures import Figure, ScoredRows, StatusFigure, figure, status_figures
-from runner.scorers.scorer import ANSWERED, ANSWERED_PLACES, REFUSED, Scorer, Setting, score_rows, votes
+from runner.scorers.scorer import ANSWERED, ANSWERED_PLACES, REFUSED, ScoreColumns, Scorer, Setting, score_rows, votes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +33,7 @@ __all__ = [
     "SCORERS",
     "Figure",
     "NamedScorer",
+    "ScoreColumns",
     "ScoredRows",
     "Scorer",
     "ScorerKind",

@@ -12,7 +12,7 @@ import numpy as np
 
 from runner.records import STATUSES
 from runner.scorers.scorer import ANSWERED_PLACES
-from runner.statistics import clustered, interval
+from runner.statistics import Clusters, clustered, interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScoredRows:
-    """A score of some rows: NaN in `values` where a row has none; `samples` are numbers below `count`."""
+    """A score of some rows: NaN in `values` where a row has none.
 
-    samples: NDArray[np.int64]
+    `samples` are numbers below `count`; null where each row is a sample of its own.
+    """
+
+    samples: NDArray[np.int64] | None
     count: int
     statuses: NDArray[np.int8]
     values: NDArray[np.float64]
@@ -37,12 +40,25 @@ class ScoredRows:
 
     def at(self, rows: NDArray[np.bool_]) -> ScoredRows:
         """Return some of the rows."""
-        return ScoredRows(self.samples[rows], self.count, self.statuses[rows], self.values[rows])
+        if rows.all():
+            return self
+        samples = None if self.samples is None else self.samples[rows]
+        return ScoredRows(samples, self.count, self.statuses[rows], self.values[rows])
 
     def renumbered(self) -> ScoredRows:
         """Return the same rows with their samples numbered among themselves, for where they are few of all."""
+        if self.samples is None:
+            return self
         known, samples = np.unique(self.samples, return_inverse=True)
         return ScoredRows(samples, len(known), self.statuses, self.values)
+
+    def clusters(self) -> Clusters:
+        """Return what the rows with a score come to, by sample."""
+        there = self.there
+        values = self.values if there.all() else self.values[there]
+        if self.samples is None:
+            return Clusters(values, np.ones(len(values), dtype=np.int64))
+        return clustered(self.samples[there], values, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +88,7 @@ class StatusFigure:
 
 def figure(rows: ScoredRows, worst: float | None) -> Figure:
     """Return what a score comes to; `worst` is what a row without one counts as among all, null: as nothing."""
-    there = rows.there
-    clusters = clustered(rows.samples[there], rows.values[there], rows.count)
+    there, clusters = rows.there, rows.clusters()
     everything = None if worst is None or not len(there) else float(np.where(there, rows.values, worst).mean())
     return Figure(
         mean=clusters.mean,

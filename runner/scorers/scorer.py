@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,8 @@ from runner.records import STATUSES, Score
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
 # A truncated answer is scored as it stands; a refusal is an answer that is worth nothing.
 ANSWERED: Final = frozenset({"ok", "truncated"})
 REFUSED: Final = frozenset({"refused", "content_filter"})
@@ -26,7 +27,7 @@ WRONG: Final = Score(0.0)
 NO_TARGET: Final = Score(None, "no target")
 _NOT_FIRST: Final = Score(None)
 _MAX_NOTE = 500
-_VALUE = attrgetter("value")
+_VALUE, _NOTE = attrgetter("value"), attrgetter("note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,27 @@ class Scorer:
     against: str | None = None
 
 
-def score_rows(scorer: Scorer, columns: Mapping[str, Sequence[Any]]) -> list[Score]:
+@dataclass(frozen=True, slots=True)
+class ScoreColumns:
+    """A score of each row: NaN in `values` where a row has none; `notes` say why, or what was odd, else null."""
+
+    values: NDArray[np.float64]
+    notes: list[str | None]
+
+
+def score_rows(scorer: Scorer, columns: Mapping[str, Sequence[Any]]) -> ScoreColumns:
     """Score rows given as columns: `key`, `choice`, `status` and what the scorer reads. Raises nothing.
 
     Rows that were refused get the worst score, rows that failed or were skipped none; a note says which. Whatever the
     scorer raises becomes a note, and so does a value that is not finite.
     """
-    return _without_infinite(_score_keys(scorer, columns) if scorer.by_key else _score_each(scorer, columns))
+    scores = _score_keys(scorer, columns) if scorer.by_key else _score_each(scorer, columns)
+    values, notes = np.array(list(map(_VALUE, scores)), dtype=np.float64), list(map(_NOTE, scores))
+    for place in np.flatnonzero(~np.isfinite(values)).tolist():
+        if (value := scores[place].value) is not None:  # no mean could hold it
+            values[place] = np.nan
+            notes[place] = notes[place] or f"the score is {value}"
+    return ScoreColumns(values, notes)
 
 
 def _score_each(scorer: Scorer, columns: Mapping[str, Sequence[Any]]) -> list[Score]:
@@ -137,17 +152,3 @@ def _score_key(
         missing = [choice for choice, status in zip(choices, statuses, strict=True) if status not in ANSWERED]
         one = Score(None, f"no answer for choice {', '.join(map(str, missing))}")
     return [one if position == place else _NOT_FIRST for position in range(len(choices))]
-
-
-def _without_infinite(scores: list[Score]) -> list[Score]:
-    """Return the scores without values that no mean could hold."""
-    values = list(map(_VALUE, scores))
-    # In an array null is NaN.
-    if np.isfinite(np.array(values, dtype=np.float64)).sum() == len(values) - values.count(None):
-        return scores
-    return [
-        one
-        if one.value is None or math.isfinite(one.value)
-        else replace(one, value=None, note=one.note or f"the score is {one.value}")
-        for one in scores
-    ]

@@ -33,6 +33,7 @@ from runner.sinks.values import (
     joined_arrays,
     read_columns,
     read_whole_keys,
+    status_texts,
 )
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "scores_beside",
     "scores_schema",
     "split_rows",
+    "status_texts",
     "table_schema",
     "take_snapshot",
     "verify_part",

@@ -1,7 +1,7 @@
 """Owns columns of all rows of a run as arrays, and rows by their places: what comparing two runs starts from.
 
 A row's place is its number among all rows of `responses`, parts in the order of their names. Texts become objects for
-2,048 rows at a time; what stays is an array.
+about a megabyte at a time; what stays is an array.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def response_batches(snapshot: Snapshot, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield columns of `responses`, at most 2,048 rows at a time. Raises DamagedError, BusyError."""
+    """Yield columns of `responses`, about a megabyte at a time. Raises DamagedError, BusyError."""
     for part in snapshot.tables["responses"].values():
         yield from part.batches(columns)
 

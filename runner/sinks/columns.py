@@ -64,7 +64,7 @@ class JoinedTexts(Sequence[str]):
 
 
 def array_of(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Array:
-    """Return a column as an Arrow array of a type."""
+    """Return a column as an Arrow array of a type; NaN in an array of numbers is null."""
     if isinstance(values, Repeated):
         return _repeated(values, kind)
     if isinstance(values, JoinedTexts) and kind == pa.string():
@@ -73,7 +73,9 @@ def array_of(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Arra
         return _float_lists(values, kind)
     if kind == pa.large_binary() and len(values) == 1 and isinstance(values[0], bytes):
         return _one_body(values[0])
-    return pa.array(values if isinstance(values, (list, tuple, np.ndarray)) else list(values), kind)
+    if isinstance(values, np.ndarray):
+        return pa.array(values, kind, from_pandas=True)
+    return pa.array(values if isinstance(values, (list, tuple)) else list(values), kind)
 
 
 def _repeated(column: Repeated, kind: pa.DataType) -> pa.Array:

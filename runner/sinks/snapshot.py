@@ -79,7 +79,7 @@ class PartFile:
         return count
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield some columns, at most 2,048 rows at a time, page checksums verified. Raises DamagedError, BusyError."""
+        """Yield some columns, about a megabyte at a time, page checksums verified. Raises DamagedError, BusyError."""
         file = self.parquet(checked=True)
         with naming_damage(self.path):
             yield from small_batches(row_groups(file, columns))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from runner.scorers import Setting, compile_scorers, score_rows
+from runner.scorers import Setting, compile_scorers
+from tests.support.scoring import scores_of
 
 REFERENCES = json.loads((Path(__file__).parent / "references.json").read_bytes())
 NEAR = 1e-9
@@ -20,7 +21,7 @@ NEAR = 1e-9
 def score(name: str, columns: dict[str, Any], setting: Setting | None = None, **options: Any) -> list[float | None]:
     (made,) = compile_scorers([{"name": name, **options}], setting or Setting())
     rows = len(next(iter(columns.values())))
-    return [one.value for one in score_rows(made.scorer, {"status": ["ok"] * rows, **columns})]
+    return [one.value for one in scores_of(made.scorer, {"status": ["ok"] * rows, **columns})]
 
 
 def test_the_versions_are_stated() -> None:
@@ -82,6 +83,6 @@ def test_an_endless_answer_is_compared_as_far_as_it_is_bearable(package: str, na
     pytest.importorskip(package)
     (made,) = compile_scorers([{"name": name}], Setting())
     columns = {"status": ["ok"], "text": ["the cat " * 1_000_000], "target": ["the cat"]}
-    (one,) = score_rows(made.scorer, columns)
+    (one,) = scores_of(made.scorer, columns)
     assert one.value is not None
     assert one.note == "only the first 50,000 characters were compared"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from runner.errors import ConfigError
-from runner.scorers import Setting, compile_scorers, score_rows, votes
+from runner.scorers import Setting, compile_scorers, votes
+from tests.support.scoring import scores_of
 
 NAN = float("nan")
 RIGHT, WRONG = 1.0, 0.0
@@ -22,7 +23,7 @@ def scorer(name: str, setting: Setting | None = None, **options: Any) -> Any:
 def score(name: str, *values: Any, setting: Setting | None = None, **options: Any) -> Any:
     made = scorer(name, setting, **options)
     columns = {"status": ["ok"], **{column: [value] for column, value in zip(made.reads, values, strict=True)}}
-    (one,) = score_rows(made, columns)
+    (one,) = scores_of(made, columns)
     return one
 
 
@@ -89,7 +90,7 @@ def test_regex(text: str, target: str, options: dict[str, Any], expected: float 
 def test_regex_that_only_has_to_be_found_wants_no_target() -> None:
     made = scorer("regex", pattern="^ok", compare="nothing")
     assert made.reads == ("text",)
-    found = score_rows(made, {"status": ["ok", "ok"], "text": ["ok then", "no"]})
+    found = scores_of(made, {"status": ["ok", "ok"], "text": ["ok then", "no"]})
     assert [one.value for one in found] == [RIGHT, WRONG]
 
 
@@ -178,7 +179,7 @@ def of_keys(rows: list[tuple[str, int, str, str | None, float | None]], target: 
     }
     columns["target"] = [target] * len(rows)
     columns["tokens"] = [(row[3] or "").split() for row in rows]
-    return [(one.value, one.note) for one in score_rows(scorer("multiple_choice", LIKELY, **options), columns)]
+    return [(one.value, one.note) for one in scores_of(scorer("multiple_choice", LIKELY, **options), columns)]
 
 
 def test_multiple_choice_by_likelihood_stands_on_choice_0() -> None:
@@ -250,7 +251,7 @@ def test_embedding_similarity_is_the_cosine() -> None:
 def test_rows_without_an_answer_are_not_scored_and_say_why() -> None:
     statuses = ["ok", "truncated", "refused", "content_filter", "failed", "skipped"]
     columns = {"status": statuses, "text": ["a"] * 6, "target": ["a"] * 6}
-    found = [(one.value, one.note) for one in score_rows(scorer("exact_match"), columns)]
+    found = [(one.value, one.note) for one in scores_of(scorer("exact_match"), columns)]
     assert found == [
         (RIGHT, None),
         (RIGHT, None),
@@ -259,7 +260,7 @@ def test_rows_without_an_answer_are_not_scored_and_say_why() -> None:
         (None, "failed"),
         (None, "skipped"),
     ]
-    lowest = score_rows(scorer("perplexity"), {"status": ["refused"], "token_logprobs": [[-1.0]], "text": ["a"]})
+    lowest = scores_of(scorer("perplexity"), {"status": ["refused"], "token_logprobs": [[-1.0]], "text": ["a"]})
     assert lowest[0].value is None, "there is no worst perplexity"
 
 
@@ -287,7 +288,7 @@ def test_a_function_of_the_user_scores_and_cannot_lose_a_row() -> None:
     made = scorer("python", Setting("chat", ("in_level",)), function=f"{__name__}:grade", options={"bonus": 0.5})
     texts = ["x", "none", "true", "pair", "inf", "raise", "text"]
     columns = {name: [None] * len(texts) for name in made.reads} | {"status": ["ok"] * len(texts)}
-    found = score_rows(made, columns | {"text": texts, "in_level": [2] * len(texts)})
+    found = scores_of(made, columns | {"text": texts, "in_level": [2] * len(texts)})
     assert [one.value for one in found] == [2.5, None, 1.0, 0.25, None, None, None]
     assert found[3].note == "a note"
     assert found[4].note == "the score is inf"

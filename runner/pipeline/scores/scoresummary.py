@@ -59,6 +59,8 @@ class _Table:
 
     def at(self, mask: NDArray[np.bool_]) -> _Table:
         """Return some of the rows."""
+        if mask.all():
+            return self
         return _Table(self.rows.at(mask), self.orders[mask], None if self.votes is None else self.votes[mask])
 
     def renumbered(self) -> _Table:
@@ -73,11 +75,12 @@ def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = N
     """
     if scoring is None:
         return {}
-    repeated = _has_repeats(log)
-    rows = _read(log, scoring, by, repeated=repeated)
+    rows = _read(log, scoring, by, repeated=False)
+    repeated = any(orders.any() for orders in rows.orders)
+    if repeated:
+        rows = _read(log, scoring, by, repeated=True)
     # Without repeats and choices each row is a sample of its own.
-    total = sum(map(len, rows.statuses))
-    samples, count = numbered(joined_arrays(rows.samples, np.int64)) if repeated else (np.arange(total), total)
+    samples, count = numbered(joined_arrays(rows.samples, np.int64)) if repeated else (None, sum(map(len, rows.orders)))
     statuses, orders = joined_arrays(rows.statuses, np.int8), joined_arrays(rows.orders, np.int64)
     firsts, groups = joined_arrays(rows.firsts, np.bool_), joined_arrays(rows.groups, np.int64)
     summary: dict[str, Any] = {}
@@ -111,18 +114,25 @@ def _describe(one: NamedScorer, table: _Table) -> dict[str, Any]:
         "scored": found.scored,
         "mean_all": found.mean_all,
         "all": found.all,
-        "samples": int(np.count_nonzero(np.bincount(rows.samples, minlength=rows.count))),
+        "samples": _count_samples(rows),
         "by_status": {status: asdict(of_status) for status, of_status in status_figures(rows).items()},
     }
-    if found.all > facts["samples"] and worst is not None:
-        facts |= _of_repeats(table, np.where(rows.there, rows.values, worst), facts["samples"])
+    if rows.samples is not None and found.all > facts["samples"] and worst is not None:
+        facts |= _of_repeats(table, rows.samples, np.where(rows.there, rows.values, worst), facts["samples"])
     return facts
 
 
-def _of_repeats(table: _Table, values: NDArray[np.float64], everyone: int) -> dict[str, Any]:
+def _count_samples(rows: ScoredRows) -> int:
+    if rows.samples is None:
+        return len(rows.values)
+    return int(np.count_nonzero(np.bincount(rows.samples, minlength=rows.count)))
+
+
+def _of_repeats(
+    table: _Table, samples: NDArray[np.int64], values: NDArray[np.float64], everyone: int
+) -> dict[str, Any]:
     """Return pass@k, where all scores are 0 or 1, and the score of the majority's answer, where rows can vote."""
     facts: dict[str, Any] = {}
-    samples = table.rows.samples
     if np.isin(values, (0.0, 1.0)).all():
         counts = clustered(samples, values, table.rows.count)
         passed = counts.sums.astype(np.int64)
@@ -140,15 +150,6 @@ def _of_repeats(table: _Table, values: NDArray[np.float64], everyone: int) -> di
             "all": everyone,
         }
     return facts
-
-
-def _has_repeats(log: CommitLog) -> bool:
-    """Say whether any sample may have several rows that could vote."""
-    for part in log.parts("responses"):
-        for batch in read_columns(log.folder.table("responses") / part.name, ["repeat", "choice"]):
-            if any(column_numbers(batch, name).any() for name in ("repeat", "choice")):
-                return True
-    return False
 
 
 def _read(log: CommitLog, scoring: Scoring, by: str | None, *, repeated: bool) -> _Rows:

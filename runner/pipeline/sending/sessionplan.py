@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runner.pipeline.sending.budget import Budget
     from runner.pipeline.sending.likelihood import LikelihoodSender
     from runner.pipeline.sending.sharedlimit import SharedLimit
-    from runner.pipeline.storing.sealing import Sealing
+    from runner.pipeline.storing.plan import Sealing
     from runner.prices import Price
     from runner.progress import Display
     from runner.records import Request, SkippedRow

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
     from runner.pipeline.storing.codec import Start
-    from runner.pipeline.storing.sealing import Sealing
+    from runner.pipeline.storing.plan import Sealing
 
 
 def recover(sealing: Sealing, log: CommitLog) -> int:

@@ -20,8 +20,8 @@ from runner.folder.index import ENTRY, key_of, read_index, write_index
 from runner.folder.layout import SUPERSEDED, index_name, part_name
 from runner.folder.totals import Totals
 from runner.pipeline.passes.todo import part_indexes
-from runner.pipeline.scores.scoring import stage_scores
 from runner.pipeline.storing.rowgroup import RESEND
+from runner.pipeline.storing.scoreparts import stage_scores
 from runner.sinks import PartWriter, file_crc32, read_row_groups, rows_where, split_rows, table_schema
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runner.folder.commits import CommitLog
-    from runner.pipeline.storing.sealing import Sealing
+    from runner.pipeline.storing.plan import Sealing
 
 _FAILED = "failed"
 _SEEN = ("key", "choice", "status", "error_kind")

@@ -15,10 +15,10 @@ from runner.folder.index import ENTRY, index_array, key_of, place_of, read_index
 from runner.folder.layout import index_name
 from runner.folder.totals import Totals
 from runner.pipeline.requests.cases import case_keys
-from runner.pipeline.scores.scoring import stage_scores
 from runner.pipeline.storing.codec import read_meta
 from runner.pipeline.storing.rowgroup import RowGroup
 from runner.pipeline.storing.rows import group_columns
+from runner.pipeline.storing.scoreparts import stage_scores
 from runner.sinks import PartWriter, file_crc32, read_row_groups, table_schema
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runner.folder.commits import CommitLog
+    from runner.pipeline.storing.plan import Sealing
     from runner.pipeline.storing.rows import Columns
-    from runner.pipeline.storing.sealing import Sealing
 
 _GROUP_BYTES = 2 * 1024 * 1024
 # Which request a row came from: its key and its request's key, both as hex, and the attempt that ended the request: a

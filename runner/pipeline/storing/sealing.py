@@ -17,22 +17,20 @@ from runner.folder.index import index_array, write_index
 from runner.folder.layout import TABLES, index_name, part_name
 from runner.folder.totals import Totals
 from runner.journal import FrameType, scan_segment
-from runner.pipeline.scores.scoring import stage_scores
 from runner.pipeline.storing.codec import decode_attempt, decode_skipped, read_meta, split_payload
 from runner.pipeline.storing.packrows import is_whole_pack, pack_columns
 from runner.pipeline.storing.reading import parse_record
 from runner.pipeline.storing.replacing import settle
 from runner.pipeline.storing.rowgroup import RowGroup
 from runner.pipeline.storing.rows import group_columns
+from runner.pipeline.storing.scoreparts import stage_scores
 from runner.sinks import PartWriter, file_crc32, table_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from runner.folder.commits import CommitLog
-    from runner.folder.layout import RunFolder
-    from runner.pipeline.scores.scoring import Scoring
+    from runner.pipeline.storing.plan import Sealing
     from runner.pipeline.storing.reading import RowContext
     from runner.pipeline.storing.rows import GroupColumns
     from runner.sinks import Arrays
@@ -41,19 +39,6 @@ if TYPE_CHECKING:
 _GROUP_BYTES = 1024 * 1024
 _GROUP_FRAMES = 2048
 _ENDED = frozenset({FrameType.ANSWER, FrameType.FAILURE})
-
-
-@dataclass(frozen=True, slots=True)
-class Sealing:
-    """What sealing needs to know of a run. `metadata` goes into every Parquet file.
-
-    With `scoring`, each part of `responses` gets its scores in the same commit.
-    """
-
-    folder: RunFolder
-    context: RowContext
-    metadata: Mapping[str, str]
-    scoring: Scoring | None = None
 
 
 @dataclass(slots=True)

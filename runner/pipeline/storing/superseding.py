@@ -22,8 +22,8 @@ from runner.folder.layout import SUPERSEDED, index_name, part_name
 from runner.folder.totals import Totals
 from runner.pipeline.passes.produce import rows_as_requests
 from runner.pipeline.passes.todo import part_indexes
-from runner.pipeline.scores.scoring import stage_scores
 from runner.pipeline.storing.keptcolumns import convert_columns
+from runner.pipeline.storing.scoreparts import stage_scores
 from runner.sinks import PartWriter, file_crc32, partition, read_row_groups, replace_values, table_schema
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from runner.folder.commits import CommitLog
     from runner.pipeline.passes.produce import Production
-    from runner.pipeline.storing.sealing import Sealing
+    from runner.pipeline.storing.plan import Sealing
     from runner.records import Case
 
 # So many changed rows are read into memory at once; more of them mean more passes over the dataset.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from runner.folder.commits import CommittedFile
     from runner.folder.layout import RunFolder
-    from runner.pipeline.storing.sealing import Sealing
+    from runner.pipeline.storing.plan import Sealing
 
 _RECORDS = (FrameType.ANSWER, FrameType.FAILURE, FrameType.ATTEMPT, FrameType.SKIPPED)
 
