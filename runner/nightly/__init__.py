@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from runner.nightly.night import NightOptions, Ways, run_night
+from runner.nightly.night import NightOptions, run_night
 from runner.nightly.record import ConfigRecord, NightRecord, records
 from runner.nightly.suite import Suite, load_suite
+from runner.nightly.ways import Ways
 
 __all__ = [
     "ConfigRecord",

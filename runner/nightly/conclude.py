@@ -18,9 +18,9 @@ from runner.nightly.telling import tell
 from runner.pipeline.scores.gatecases import gate_cases
 
 if TYPE_CHECKING:
-    from runner.nightly.night import Ways
     from runner.nightly.record import ConfigRecord, NightRecord
     from runner.nightly.turns import Keeper
+    from runner.nightly.ways import Ways
 
 _STOPPED: Final = (130, 143)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from runner.durable import create_folder
 from runner.errors import CannotCreateError, UsageError
-from runner.nightly.child import Patience
 from runner.nightly.conclude import conclude
 from runner.nightly.dates import date_of, dates_between, night_at, run_id_of
 from runner.nightly.outcome import FAILURE, GOOD, REGRESSION, exit_code_of
@@ -18,35 +16,16 @@ from runner.nightly.record import ConfigRecord, NightRecord, read_record, record
 from runner.nightly.suitelock import hold_suite
 from runner.nightly.telling import tell_of_none
 from runner.nightly.turns import Keeper, take_turns
+from runner.nightly.ways import Ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date
+    from datetime import date, datetime
 
     from runner.nightly.dates import Night
     from runner.nightly.suite import Suite
 
 _CONCLUDED = (GOOD, REGRESSION, FAILURE)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How a night does things: its clock, its command, and how long it waits for what.
-
-    `server_wait_s` is the longest that a config waits for its server to answer, or for another process to let go of its
-    run; `review_s` the longest that comparing a run, and a page of it, may take. `reports` has such pages made.
-    """
-
-    now: Callable[[], datetime] = _now
-    command: tuple[str, ...] = (sys.executable, "-m", "runner")
-    patience: Patience = field(default_factory=Patience)
-    server_wait_s: float = 1800.0
-    review_s: float = 600.0
-    reports: bool = True
 
 
 @dataclass(frozen=True, slots=True)

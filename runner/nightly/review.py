@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runner.nightly.child import Ended
-    from runner.nightly.night import Ways
     from runner.nightly.record import ConfigRecord
     from runner.nightly.suite import Member
     from runner.nightly.turns import Keeper
+    from runner.nightly.ways import Ways
 
 
 def review(keeper: Keeper, ways: Ways) -> None:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runner.nightly.child import Ended
-    from runner.nightly.night import Ways
     from runner.nightly.record import ConfigRecord, NightRecord
     from runner.nightly.suite import Member, Suite
+    from runner.nightly.ways import Ways
 
 _INTERNAL, _TERMINATED = 1, (130, 143)
 _LOOK_S = 0.5

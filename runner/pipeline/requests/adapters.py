@@ -12,8 +12,7 @@ from runner.endpoints import ENDPOINTS, Template, compile_template
 from runner.endpoints.adapter import CONTENT, ROW, asks_nothing, compile_adapter, with_response_of
 from runner.errors import ConfigError, Problem, TemplateError, UsageError
 from runner.pipeline.requests.fingerprint import RequestPlan
-from runner.pipeline.requests.loose import Packing
-from runner.pipeline.requests.packing import limits_of
+from runner.pipeline.requests.packing import Packing, limits_of
 from runner.pipeline.requests.retrieval import chosen, with_retrieval
 from runner.transport import Auth, secrets_of
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from runner.endpoints import Endpoint, Template
-    from runner.pipeline.requests.loose import Packing
+    from runner.pipeline.requests.packing import Packing
 
 _T = TypeVar("_T")
 _MISSING = {"evalrunner": "no such column"}

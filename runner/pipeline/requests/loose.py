@@ -31,23 +31,8 @@ from runner.records import Case, Request, Wrapping
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runner.endpoints import Template
     from runner.pipeline.requests.fingerprint import RequestPlan, Row, RowReader
-    from runner.pipeline.requests.packing import PackLimits
-
-
-@dataclass(frozen=True, slots=True)
-class Packing:
-    """How a run packs: within which limits, the template of one input, and those of a body's other fields.
-
-    Where an adapter makes the body, `around` gives what stands before and after the array of inputs in it, of the other
-    fields' values.
-    """
-
-    limits: PackLimits
-    content: Template
-    others: Mapping[str, Template]
-    around: Callable[[Mapping[str, Any]], tuple[bytes, bytes]] | None = None
+    from runner.pipeline.requests.packing import Packing
 
 
 class LooseBuilder:

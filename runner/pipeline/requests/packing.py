@@ -10,17 +10,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.digest import digest128
 from runner.pipeline.requests.cases import CaseColumns, PackedCases
 from runner.records import Request, Wrapping, value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence, Sized
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 
     from runner.config import RunConfig
-    from runner.endpoints import Endpoint
+    from runner.endpoints import Endpoint, Template
 
 # OpenAI API reference, "Create embeddings": at most 2,048 inputs in an array, and 300,000 tokens summed over them.
 MOST_INPUTS = 2_048
@@ -49,6 +49,20 @@ class PackLimits:
     tokens: int = MOST_TOKENS
     size_bytes: int = MOST_BYTES
     answer_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a run packs: within which limits, the template of one input, and those of a body's other fields.
+
+    Where an adapter makes the body, `around` gives what stands before and after the array of inputs in it, of the other
+    fields' values.
+    """
+
+    limits: PackLimits
+    content: Template
+    others: Mapping[str, Template]
+    around: Callable[[Mapping[str, Any]], tuple[bytes, bytes]] | None = None
 
 
 @value

@@ -14,8 +14,7 @@ from runner.errors import ConfigError, DatasetError, EngineError, Problem, Templ
 from runner.pipeline.requests.adapters import open_adapter, plan_for, secrets
 from runner.pipeline.requests.attachments import Attachments, untouched
 from runner.pipeline.requests.fingerprint import RequestPlan
-from runner.pipeline.requests.loose import Packing
-from runner.pipeline.requests.packing import limits_of
+from runner.pipeline.requests.packing import Packing, limits_of
 from runner.pipeline.requests.pricing import configured_price, describe_listed, listed_price, refuse_unpriced
 from runner.pipeline.requests.retrieval import chosen, with_retrieval
 from runner.pipeline.scores.judging import refuse_baseline

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.limiter import Replica, Turn
+    from runner.pipeline.sending.bounds import Reserve
     from runner.pipeline.sending.budget import Amount
-    from runner.pipeline.sending.spending import Reserve
     from runner.pipeline.sending.splitting import Family
     from runner.records import Request
     from runner.retry import Streak

@@ -60,6 +60,14 @@ class Bound:
     answer: int
 
 
+@value
+class Reserve:
+    """What is reserved for an attempt: the most that it may take, in tokens of prompt and answer, and as an amount."""
+
+    bound: Bound
+    most: Amount
+
+
 @dataclass(slots=True)
 class Bounds:
     """Bounds of requests at a price, null where it is unknown. `likelihoods`: requests measure what they hold."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runner.errors import BudgetError
-from runner.pipeline.sending.bounds import amount_taken, counted, may_be_billed, says_all
+from runner.pipeline.sending.bounds import Reserve, amount_taken, counted, may_be_billed, says_all
 from runner.pipeline.sending.budget import NOTHING
-from runner.records import Usage, value
+from runner.records import Usage
 
 if TYPE_CHECKING:
     from runner.pipeline.sending.attempt import Outcome
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from runner.records import Request
 
 _NO_USAGE = Usage()
-
-
-@value
-class Reserve:
-    """What is reserved for an attempt: the most that it may take, in tokens of prompt and answer, and as an amount."""
-
-    bound: Bound
-    most: Amount
 
 
 @dataclass(slots=True)
