@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from runner.nightly.record import ConfigRecord
+    from collections.abc import Mapping
 
 # So many flips are kept, and so much of each text: the record of a night is read by people, too.
 MOST_FLIPS: Final = 10
@@ -38,11 +36,6 @@ def kept(found: Mapping[str, Any]) -> dict[str, Any]:
         "not_compared": found["not_compared"],
         "notes": found["notes"],
     }
-
-
-def worse_of(configs: Iterable[ConfigRecord]) -> list[str]:
-    """Return the names of configs whose scores are worse than those of the run they are compared with."""
-    return [one.name for one in configs if one.comparison is not None and one.comparison["verdict"] == "worse"]
 
 
 def _flip(one: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 from runner.durable import write_atomically
 from runner.errors import RunnerError
 from runner.junit import Case, Suite, junit_xml
-from runner.nightly.outcome import event_of, exit_code_of, verdict_of
+from runner.nightly.outcome import event_of
 from runner.nightly.page import night_page
 from runner.nightly.record import records
 from runner.nightly.retention import remove_nights, remove_runs
 from runner.nightly.review import review
 from runner.nightly.telling import tell
+from runner.nightly.verdict import exit_code_of, verdict_of
 from runner.pipeline.scores.gatecases import gate_cases
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from runner.durable import create_folder
 from runner.errors import CannotCreateError, UsageError
 from runner.nightly.conclude import conclude
 from runner.nightly.dates import date_of, dates_between, night_at, run_id_of
-from runner.nightly.outcome import FAILURE, GOOD, REGRESSION, exit_code_of
+from runner.nightly.outcome import FAILURE, GOOD, REGRESSION
 from runner.nightly.record import ConfigRecord, NightRecord, read_record, records
 from runner.nightly.suitelock import hold_suite
 from runner.nightly.telling import tell_of_none
 from runner.nightly.turns import Keeper, take_turns
+from runner.nightly.verdict import exit_code_of
 from runner.nightly.ways import Ways
 
 if TYPE_CHECKING:

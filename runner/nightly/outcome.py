@@ -1,16 +1,11 @@
-"""Owns what becomes of a night by its exit codes: states, events, the verdict's words. Pure."""
+"""Owns what exit codes mean for a night: states, events, words. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from runner.errors import gravest
-from runner.nightly.compared import worse_of
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from runner.nightly.record import ConfigRecord
+    from collections.abc import Iterable
 
 Event = Literal["regression", "failure", "recovery", "success"]
 
@@ -67,25 +62,3 @@ def gravest_event(events: Iterable[Event]) -> Event | None:
 def words(exit_code: int) -> str:
     """Return what an exit code says, in a few words."""
     return _WORDS.get(exit_code, f"exit {exit_code}")
-
-
-def exit_code_of(configs: Iterable[ConfigRecord], troubles: Iterable[int]) -> int:
-    """Return the night's exit code: the gravest of its configs and of its own troubles."""
-    codes = [INCOMPLETE if one.exit_code is None else one.exit_code for one in configs]
-    return gravest([*codes, *troubles])
-
-
-def verdict_of(configs: Sequence[ConfigRecord]) -> str:
-    """Return the night's verdict in one sentence."""
-    bad = [one for one in configs if one.state != GOOD]
-    worse = worse_of(one for one in configs if one.state == GOOD)
-    recovered = [one.name for one in configs if one.event == "recovery"]
-    if len(configs) == 1 and not bad:
-        return f"good{' again' if recovered else ''}{'; its scores are worse than before' if worse else ''}"
-    told = "; ".join(f"{one.name}: {one.verdict}" for one in bad[:3])
-    more = f"; {len(bad) - 3} more" if len(bad) > 3 else ""  # noqa: PLR2004 - a sentence names three
-    if len(configs) == 1:
-        return told
-    first = f"{len(bad)} of {len(configs)} bad: {told}{more}" if bad else f"all {len(configs)} good"
-    again = f"; good again: {', '.join(recovered)}" if recovered else ""
-    return f"{first}{again}" + (f"; worse scores: {', '.join(worse)}" if worse else "")

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import jinja2
 
-from runner.nightly.compared import worse_of
 from runner.nightly.history import course_of, dates_of, marks_of
 from runner.nightly.outcome import FAILURE, GOOD, REGRESSION
+from runner.nightly.verdict import worse_of
 from runner.nightly.wording import difference_text, figure, gate_text, interval_text, told_gates
 from runner.progress import duration
 from runner.report.page import source_hash

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from runner.nightly.outcome import FAILURE, gravest_event, verdict_of, words
+from runner.nightly.outcome import FAILURE, gravest_event, words
+from runner.nightly.verdict import verdict_of
 from runner.nightly.wording import told_gates
 from runner.notify import ConfigResult, Flip, Gate, Message, Score, deliver, targets_of
 from runner.pipeline.scores.gates import describe_gate

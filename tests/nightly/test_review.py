@@ -15,9 +15,9 @@ import runner
 from runner.nightly import NightOptions, Ways, load_suite, run_night
 from runner.nightly.child import Patience
 from runner.nightly.history import course_of, dates_of, marks_of
-from runner.nightly.outcome import verdict_of
 from runner.nightly.record import ConfigRecord, NightRecord
 from runner.nightly.retention import remove_runs
+from runner.nightly.verdict import verdict_of
 from tests.nightly.test_month import ECHO
 from tests.support.browser import browser, watched
 from tests.support.runs import config_for, questions, write_config, write_rows
