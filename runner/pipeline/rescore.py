@@ -13,6 +13,7 @@ from runner.folder.manifest import read_manifest
 from runner.pipeline.opening import open_existing, sealing_of
 from runner.pipeline.scores.gates import FAILED_FRACTION
 from runner.pipeline.scores.judging import renew_summary
+from runner.pipeline.scores.scorerows import ScoreRows
 from runner.pipeline.scores.scoresummary import summarize_scores
 from runner.pipeline.storing.recovery import recover
 from runner.pipeline.storing.scoreparts import score_again, with_scoring
@@ -71,9 +72,12 @@ def rescore(run_dir: Path, overrides: Sequence[str] = (), by: str | None = None)
         sealing = with_scoring(sealing_of(folder, manifest, present), manifest, present)
         recover(sealing, log)
         manifest.config["gates"] = to_dict(config)["gates"]
-        fresh = score_again(sealing, manifest, config, log)
-        renew_summary(config, manifest, log, fresh.scoring)
-        scores = summarize_scores(log, fresh.scoring, by) if by or not manifest.summary else manifest.summary["scores"]
+        rows = ScoreRows()
+        fresh = score_again(sealing, manifest, config, log, rows)
+        renew_summary(config, manifest, log, fresh.scoring, rows)
+        scores = manifest.summary.get("scores")
+        if by is not None or scores is None:
+            scores = summarize_scores(log, fresh.scoring, by, known=rows)
         parts = log.parts(fresh.scoring.table if fresh.scoring else "")
     return Rescored(
         run_dir=str(folder.root),

@@ -89,9 +89,9 @@ def _statuses() -> pa.Array:
     return pa.array(STATUSES)
 
 
-def status_texts(batch: pa.RecordBatch) -> list[str]:
-    """Return the column `status` as texts; those that are equal are one object."""
-    texts: list[str] = _STATUS_TEXTS[column_statuses(batch)].tolist()
+def status_texts(statuses: NDArray[np.int8]) -> list[str]:
+    """Return statuses as texts, given by their places in STATUSES; those that are equal are one object."""
+    texts: list[str] = _STATUS_TEXTS[statuses].tolist()
     return texts
 
 

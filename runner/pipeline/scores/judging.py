@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runner.config import RunConfig
     from runner.folder.commits import CommitLog
     from runner.folder.manifest import Manifest
+    from runner.pipeline.scores.scorerows import ScoreRows
     from runner.pipeline.scores.scoring import Scoring
 
 _NONE_YET = "no good run yet to compare with"
@@ -55,14 +56,17 @@ def judge(run: Run) -> tuple[list[dict[str, Any]], RunnerError | None]:
         return [failed, *unjudged_gates(gates.scores, error.message)], error
 
 
-def renew_summary(config: RunConfig, manifest: Manifest, log: CommitLog, scoring: Scoring | None) -> None:
+def renew_summary(
+    config: RunConfig, manifest: Manifest, log: CommitLog, scoring: Scoring | None, known: ScoreRows | None = None
+) -> None:
     """Bring scores, gates and exit code in the summary in line with the scores as they are now; without one, nothing.
 
-    Raises what `summarize_scores` raises, StorageError, and RunnerError for a bug, when the rest is written.
+    `known` are all rows, where they have just been scored. Raises what `summarize_scores` raises, StorageError, and
+    RunnerError for a bug, when the rest is written.
     """
     if not manifest.summary:
         return
-    scores = manifest.summary["scores"] = summarize_scores(log, scoring)
+    scores = manifest.summary["scores"] = summarize_scores(log, scoring, known=known)
     complete = manifest.status == COMPLETE
     gates, bug = judge(Run(config, manifest, log.folder, log.totals.by_status, scores, complete))
     manifest.summary["gates"] = gates

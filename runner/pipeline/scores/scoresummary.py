@@ -5,18 +5,18 @@ Read from the parts, a batch at a time; kept of a row are a sample's number, a s
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from runner.digest import digest128
 from runner.errors import UsageError
+from runner.pipeline.scores.scorerows import ScoreRows
 from runner.scorers import ScoredRows, figure, status_figures, votes
 from runner.sinks import (
     column_hashes,
     column_numbers,
-    column_orders,
     column_statuses,
     column_values,
     joined_arrays,
@@ -33,20 +33,6 @@ if TYPE_CHECKING:
 
 _MOST_GROUPS = 1000
 _NONE = "(null)"
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Columns of all rows of a run, growing: `values` by score, `votes` only of scores whose rows may vote."""
-
-    samples: list[NDArray[np.int64]] = field(default_factory=list)
-    statuses: list[NDArray[np.int8]] = field(default_factory=list)
-    orders: list[NDArray[np.int64]] = field(default_factory=list)
-    firsts: list[NDArray[np.bool_]] = field(default_factory=list)
-    groups: list[NDArray[np.int64]] = field(default_factory=list)
-    values: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
-    votes: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
-    names: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +54,28 @@ class _Table:
         return replace(self, rows=self.rows.renumbered())
 
 
-def summarize_scores(log: CommitLog, scoring: Scoring | None, by: str | None = None) -> dict[str, Any]:
+def summarize_scores(
+    log: CommitLog, scoring: Scoring | None, by: str | None = None, *, known: ScoreRows | None = None
+) -> dict[str, Any]:
     """Return what each score comes to, by name; with `by`, a column of `responses`, also by its values.
 
-    Raises DamagedError, UsageError for a column that has too many values.
+    `known` are all rows, where they have just been scored, and need not be read again. Raises DamagedError, UsageError
+    for a column that has too many values.
     """
     if scoring is None:
         return {}
-    rows = _read(log, scoring, by, repeated=False)
-    repeated = any(orders.any() for orders in rows.orders)
+    rows = known if known is not None and by is None else _read(log, scoring, by, repeated=False)
+    repeated = rows.repeated
     if repeated:
         rows = _read(log, scoring, by, repeated=True)
     # Without repeats and choices each row is a sample of its own.
     samples, count = numbered(joined_arrays(rows.samples, np.int64)) if repeated else (None, sum(map(len, rows.orders)))
     statuses, orders = joined_arrays(rows.statuses, np.int8), joined_arrays(rows.orders, np.int64)
-    firsts, groups = joined_arrays(rows.firsts, np.bool_), joined_arrays(rows.groups, np.int64)
+    firsts, groups = orders % 2**31 == 0, joined_arrays(rows.groups, np.int64)
     summary: dict[str, Any] = {}
     for one in scoring.scorers:
         own = joined_arrays(rows.votes[one.name], np.int64) if one.name in rows.votes else None
-        scored = ScoredRows(samples, count, statuses, joined_arrays(rows.values[one.name], np.float64))
+        scored = ScoredRows(samples, count, statuses, joined_arrays(rows.values.get(one.name, ()), np.float64))
         table = _Table(scored, orders, own)
         mask = firsts if one.scorer.by_key else np.ones(len(firsts), dtype=bool)
         summary[one.name] = _describe(one, table.at(mask))
@@ -152,32 +141,28 @@ def _of_repeats(
     return facts
 
 
-def _read(log: CommitLog, scoring: Scoring, by: str | None, *, repeated: bool) -> _Rows:
+def _read(log: CommitLog, scoring: Scoring, by: str | None, *, repeated: bool) -> ScoreRows:
     voters = [one for one in scoring.scorers if repeated and one.scorer.answer is not None]
     wanted = ["status", "repeat", "choice", *(name for one in voters for name in one.scorer.reads)]
     if repeated:
         wanted.append("sample_id")
     if by is not None:
         wanted.append(by)
-    rows = _Rows(values={one.name: [] for one in scoring.scorers}, votes={one.name: [] for one in voters})
+    rows = ScoreRows(votes={one.name: [] for one in voters})
     for part in log.parts("responses"):
         for batch in read_columns(log.folder.table("responses") / part.name, list(dict.fromkeys(wanted))):
             _add(rows, batch, voters, by)
         names = [f"score_{one.name}" for one in scoring.scorers]
         for batch in read_columns(log.folder.table(scoring.table) / part.name, names):
-            for one in scoring.scorers:
-                rows.values[one.name].append(column_numbers(batch, f"score_{one.name}"))
+            rows.add_values({one.name: column_numbers(batch, f"score_{one.name}") for one in scoring.scorers})
     return rows
 
 
-def _add(rows: _Rows, batch: Any, voters: list[NamedScorer], by: str | None) -> None:
+def _add(rows: ScoreRows, batch: Any, voters: list[NamedScorer], by: str | None) -> None:
     count = batch.num_rows
     if "sample_id" in batch.schema.names:
         rows.samples.append(column_hashes(batch, ["sample_id"]))
-    rows.statuses.append(column_statuses(batch))
-    orders = column_orders(batch)
-    rows.orders.append(orders)
-    rows.firsts.append(orders % 2**31 == 0)
+    rows.add(batch, column_statuses(batch))
     for one in voters:
         columns = {name: column_values(batch, name) for name in ("status", *one.scorer.reads)}
         answers = (0 if answer is None else _number(answer) for answer in votes(one.scorer, columns))

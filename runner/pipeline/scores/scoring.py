@@ -12,6 +12,7 @@ from runner.pipeline.scores.othervectors import OtherVectors
 from runner.scorers import Setting, compile_scorers, score_rows
 from runner.sinks import (
     PartWriter,
+    column_statuses,
     column_values,
     read_columns,
     read_whole_keys,
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from runner.config import RunConfig
     from runner.folder.layout import RunFolder
+    from runner.pipeline.scores.scorerows import ScoreRows
     from runner.scorers import NamedScorer
 
-_OWN = ("key", "choice", "status")
+_OWN = ("key", "repeat", "choice", "status")
 _OTHER = "other_embedding"
 
 
@@ -85,28 +90,38 @@ def scorers_digest(config: RunConfig) -> str:
     return digest_of(scorer_specs(config)).hex()[:8]
 
 
-def write_scores(scoring: Scoring, source: Path, path: Path, metadata: Mapping[str, str]) -> PartWriter:
-    """Score a part of `responses` into a new part, and return its writer, closed. Holds one batch of rows at a time."""
+def write_scores(
+    scoring: Scoring, source: Path, path: Path, metadata: Mapping[str, str], rows: ScoreRows | None = None
+) -> PartWriter:
+    """Score a part of `responses` into a new part, and return its writer, closed. Holds one batch of rows at a time.
+
+    `rows` gets what the scores are summed up from.
+    """
     schema = scores_schema([one.name for one in scoring.scorers], metadata)
     with PartWriter(path, schema, light=True, repeating=schema.names[2:]) as writer:
         for batch in _batches(scoring, source):
-            writer.write_columns(_scored(scoring, batch))
+            statuses = column_statuses(batch)
+            made = _scored(scoring, batch, statuses)
+            writer.write_columns(made)
+            if rows is not None:
+                rows.add(batch, statuses)
+                rows.add_values({one.name: made[f"score_{one.name}"] for one in scoring.scorers})
     return writer
 
 
 def _batches(scoring: Scoring, source: Path) -> Iterable[Any]:
     wanted = {name for one in scoring.scorers for name in one.scorer.reads if name != _OTHER}
     if scoring.others:
-        wanted |= {"sample_id", "repeat"}
+        wanted.add("sample_id")
     columns = list(dict.fromkeys((*_OWN, *sorted(wanted))))
     by_key = any(one.scorer.by_key for one in scoring.scorers)
     return read_whole_keys(source, columns) if by_key else read_columns(source, columns)
 
 
-def _scored(scoring: Scoring, batch: Any) -> dict[str, Any]:
+def _scored(scoring: Scoring, batch: Any, statuses: NDArray[np.int8]) -> dict[str, Any]:
     """Return the columns of the scores of one batch."""
     by_key = any(one.scorer.by_key for one in scoring.scorers)
-    read: dict[str, list[Any]] = {"status": status_texts(batch)}
+    read: dict[str, list[Any]] = {"status": status_texts(statuses)}
     if by_key:
         read |= {name: column_values(batch, name) for name in ("key", "choice")}
     made: dict[str, Any] = {"key": batch.column("key"), "choice": batch.column("choice")}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runner.folder.commits import CommitLog
     from runner.folder.layout import RunFolder
     from runner.folder.manifest import Manifest
+    from runner.pipeline.scores.scorerows import ScoreRows
     from runner.pipeline.storing.plan import Sealing
 
 
@@ -51,11 +52,13 @@ def ensure_scoring(sealing: Sealing, manifest: Manifest, config: RunConfig, log:
     return score_again(sealing, manifest, config, log)
 
 
-def score_again(sealing: Sealing, manifest: Manifest, config: RunConfig, log: CommitLog) -> Sealing:
+def score_again(
+    sealing: Sealing, manifest: Manifest, config: RunConfig, log: CommitLog, rows: ScoreRows | None = None
+) -> Sealing:
     """Score every part anew under a new id, and switch to it. Returns the sealing that goes on with it.
 
-    The manifest's config gets the scorers, so that a later session goes on with them. Raises ConfigError, DamagedError,
-    StorageError; then the old scoring stands.
+    `rows` gets what the scores are summed up from. The manifest's config gets the scorers, so that a later session goes
+    on with them. Raises ConfigError, DamagedError, StorageError; then the old scoring stands.
     """
     folder = sealing.folder
     fresh = replace(sealing, scoring=make_scoring(_next_id(manifest, log, config), folder, config, manifest.columns))
@@ -66,7 +69,7 @@ def score_again(sealing: Sealing, manifest: Manifest, config: RunConfig, log: Co
     number = log.next_number
     files: list[CommittedFile] = []
     for part in log.parts("responses"):
-        files += stage_scores(fresh, number, part.name, folder.table("responses") / part.name)
+        files += stage_scores(fresh, number, part.name, folder.table("responses") / part.name, rows)
         crash_point("scoring:after-part")
     log.append(Commit(number, "score", files=tuple(files)))
     crash_point("scoring:after-commit")
@@ -79,16 +82,19 @@ def score_again(sealing: Sealing, manifest: Manifest, config: RunConfig, log: Co
     return fresh
 
 
-def stage_scores(sealing: Sealing, commit: int, part: str, source: Path) -> tuple[CommittedFile, ...]:
+def stage_scores(
+    sealing: Sealing, commit: int, part: str, source: Path, rows: ScoreRows | None = None
+) -> tuple[CommittedFile, ...]:
     """Score a part of `responses`, itself staged or in place, into staging; return what its commit says of it.
 
-    Holds one batch of rows at a time. Nothing is staged where nothing is scored.
+    Holds one batch of rows at a time; `rows` gets what the scores are summed up from. Nothing is staged where nothing
+    is scored.
     """
     scoring = sealing.scoring
     if scoring is None:
         return ()
     path = staged_path(sealing.folder, commit, scoring.table, part)
-    writer = write_scores(scoring, source, path, sealing.metadata)
+    writer = write_scores(scoring, source, path, sealing.metadata, rows)
     return (CommittedFile(scoring.table, part, writer.rows, *writer.size_and_crc32),)
 
 
