@@ -258,7 +258,7 @@ def test_without_unix_sockets_it_is_said(
     tmp_path: Path, here: Here, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on Windows; there Python knows of none."""
-    for module in ("livecontrol", "remote"):
+    for module in ("sending.livecontrol", "remote"):
         monkeypatch.setattr(f"runner.pipeline.{module}.supported", lambda: False)
     dataset = write_rows(tmp_path / "questions.jsonl", questions(3))
     path = write_config(tmp_path / "my.yaml", config_for(simulator, dataset))
