@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runner.api import arun, run
     from runner.errors import RunnerError
-    from runner.pipeline import RunSummary
+    from runner.pipeline.summary import RunSummary
     from runner.results import load, load_embeddings, scan
 
 __all__ = ["RunSummary", "RunnerError", "arun", "load", "load_embeddings", "run", "scan"]
 
 # Loaded on first use: a run needs no pandas, and loading results needs no HTTP client.
 _HOMES = {
-    "RunSummary": "runner.pipeline",
+    "RunSummary": "runner.pipeline.summary",
     "RunnerError": "runner.errors",
     "arun": "runner.api",
     "load": "runner.results",

@@ -17,11 +17,11 @@ def main() -> None:
     """Run `evalrunner` with the process's arguments and exit with its code."""
     os.umask(0o077)
     settle_allocation()
-    from runner.cli.app import app  # noqa: PLC0415 - numpy and pyarrow come with it
+    from runner.cli.app import command_line  # noqa: PLC0415 - numpy and pyarrow come with it
 
     as_json = "--json" in sys.argv
     try:
-        sys.exit(app(standalone_mode=not as_json))
+        sys.exit(command_line(sys.argv[1:])(standalone_mode=not as_json))
     except RunnerError as error:
         print_error(error, as_json=as_json)
         sys.exit(error.exit_code)

@@ -6,16 +6,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner import pipeline
 from runner.config import config_from_dict, load_config, warnings
-from runner.pipeline import RunOptions, Where
+from runner.pipeline import execute
+from runner.pipeline.locate import Where
+from runner.pipeline.opening import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from runner.config import RunConfig
-    from runner.pipeline import RunSummary
+    from runner.pipeline.summary import RunSummary
 
 
 def run(
@@ -29,7 +30,7 @@ def run(
     """
     loaded, options, naming_places = _load(config, overrides, run_dir)
     with naming_places:
-        return pipeline.run(loaded, options)
+        return execute.run(loaded, options)
 
 
 async def arun(
@@ -38,7 +39,7 @@ async def arun(
     """Do what `run` does, inside an event loop of asyncio. Cancelling it drains nothing, and loses nothing durable."""
     loaded, options, naming_places = _load(config, overrides, run_dir)
     with naming_places:
-        return await pipeline.arun(loaded, options)
+        return await execute.arun(loaded, options)
 
 
 def _load(

@@ -11,7 +11,7 @@ from runner.durable import create_folder
 from runner.folder.commits import Commit, CommittedFile, read_commits, staged_path
 from runner.folder.layout import SUPERSEDED, TABLES, RunFolder, part_name
 from runner.folder.manifest import COMPLETE, Manifest, write_manifest
-from runner.pipeline import sealing_of
+from runner.pipeline.opening import sealing_of
 from runner.pipeline.storing.sealing import create_tables
 from runner.sinks import PartWriter, file_crc32, table_schema
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runner.config import LoadedConfig
-    from runner.pipeline import RunSummary
+    from runner.pipeline.summary import RunSummary
 
 _INTERRUPTED = (130, 143)
 _NOT_STARTED = "not started"

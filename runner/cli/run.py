@@ -17,22 +17,24 @@ from runner.cli.output import print_json, print_result, say, table
 from runner.cli.scoretext import score_lines
 from runner.config import config_from_dict, load_configs
 from runner.errors import UsageError
-from runner.pipeline import RunOptions, Where, open_existing, rehearse
-from runner.pipeline import run as run_pipeline
+from runner.pipeline.execute import run as run_pipeline
+from runner.pipeline.locate import Where
+from runner.pipeline.opening import RunOptions, open_existing
 from runner.pipeline.passes.again import check_kinds
 from runner.pipeline.passes.estimate import estimate
 from runner.pipeline.requests.learnt import find_learnt
 from runner.pipeline.requests.prepare import server_names
 from runner.pipeline.scores.gatecases import run_suite
+from runner.pipeline.survey import rehearse
 from runner.progress import choose_display, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.config import LoadedConfig, RunConfig
-    from runner.pipeline import RunSummary
     from runner.pipeline.passes.again import Again
     from runner.pipeline.passes.estimate import Estimate
+    from runner.pipeline.summary import RunSummary
 
 _MORE_TOKENS = "answers that are cut off are asked for again, which is not in these figures"
 

@@ -15,11 +15,13 @@ from runner.config import config_from_dict
 from runner.errors import RunFolderError, UsageError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
-from runner.pipeline import RunOptions, Where, open_existing, rehearse, sealing_of
+from runner.pipeline.locate import Where
+from runner.pipeline.opening import RunOptions, open_existing, sealing_of
 from runner.pipeline.passes.again import check_kinds
 from runner.pipeline.storing.replacing import outlives
 from runner.pipeline.storing.reseal import reseal
 from runner.pipeline.storing.verify import verify
+from runner.pipeline.survey import rehearse
 from runner.simulate import FaultRules
 from tests.support.odd_server import Reply, answering
 from tests.support.runs import by_sample, check_books, config_for, questions, run_again, sent_by, table, write_rows

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import runner
-from runner.cli.app import app
+from runner.cli.app import command_line
 from runner.folder.layout import RunFolder
 from runner.pipeline.storing.verify import verify
 from runner.simulate import FaultRules, LanguageModel, Latency, SimulatorOptions, distribution_from_text
@@ -436,7 +436,7 @@ def test_reading_the_stored_bodies_again_gives_the_same_rows(tmp_path: Path) -> 
         with serving(SimulatorOptions(language_model=LanguageModel(arrays=arrays))) as simulator:
             summary = runner.run(config_for(simulator.base_url, dataset), run_dir=tmp_path / str(arrays))
         before = table(summary.run_dir)
-        result = CliRunner().invoke(app, ["reseal", summary.run_dir])
+        result = CliRunner().invoke(command_line(), ["reseal", summary.run_dir])
         assert result.exit_code == 0, result.output
         assert table(summary.run_dir) == before
         check_rows(summary, rows)

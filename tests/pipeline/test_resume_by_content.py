@@ -13,7 +13,8 @@ from runner.config import config_from_dict
 from runner.errors import BusyError, RunFolderError, UsageError
 from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
-from runner.pipeline import RunOptions, Where
+from runner.pipeline.locate import Where
+from runner.pipeline.opening import RunOptions
 from runner.simulate import FaultRules
 from tests.support.runs import by_sample, check_books, config_for, questions, run_again, sent_by, table, write_rows
 from tests.support.serving import QUICK

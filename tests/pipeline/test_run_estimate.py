@@ -6,8 +6,9 @@ import pytest
 
 from runner.config import config_from_dict
 from runner.limiter import Limits
-from runner.pipeline import Where, rehearse
+from runner.pipeline.locate import Where
 from runner.pipeline.passes.estimate import estimate
+from runner.pipeline.survey import rehearse
 from runner.prices import Price
 from tests.support.runs import questions, write_rows
 

@@ -20,12 +20,12 @@ import runner
 from runner.config import config_from_dict
 from runner.errors import DatasetError, TemplateError
 from runner.limiter import Limits
-from runner.pipeline import Where, rehearse
+from runner.pipeline.locate import Where
 from runner.pipeline.passes.estimate import estimate
 from runner.pipeline.passes.produce import produce
 from runner.pipeline.sending import session
 from runner.pipeline.sending.backlog import Backlog
-from runner.pipeline.survey import prepare_and_scan
+from runner.pipeline.survey import prepare_and_scan, rehearse
 from runner.simulate import AnswerStyle, FaultRules, Fixed, Latency
 from tests.support.runs import by_sample, check_books, config_for, run_again, sent_by, table, write_rows
 from tests.support.serving import QUICK

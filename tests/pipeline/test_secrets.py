@@ -12,7 +12,8 @@ import pytest
 import runner
 from runner import pipeline
 from runner.config import config_from_dict
-from runner.pipeline import RunOptions, Where
+from runner.pipeline.locate import Where
+from runner.pipeline.opening import RunOptions
 from runner.simulate import AnswerStyle
 from tests.support.leaks import find_leaks, shown_forms
 from tests.support.odd_server import Reply, answering, completion

@@ -13,7 +13,7 @@ from runner.config import config_from_dict
 from runner.endpoints import ENDPOINTS
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
-from runner.pipeline import open_existing, sealing_of
+from runner.pipeline.opening import open_existing, sealing_of
 from runner.pipeline.requests.truncation import Enlarging
 from runner.pipeline.storing.reseal import reseal
 from runner.pipeline.storing.verify import salvage, verify

@@ -13,7 +13,8 @@ from yarl import URL
 from runner import pipeline
 from runner.config import config_from_dict
 from runner.limiter import BreakerPolicy
-from runner.pipeline import RunOptions, Where
+from runner.pipeline.locate import Where
+from runner.pipeline.opening import RunOptions
 from runner.progress import Silent
 from runner.simulate import open_simulator
 from tests.support.serving import QUICK
