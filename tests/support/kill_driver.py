@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import runner.__main__ as program
 from runner import crash_points, durable
+from runner.cli.app import command_line
 from runner.pipeline.sending import groupcommit
 from runner.pipeline.storing import sealing
 from runner.sinks import parts
@@ -150,6 +151,7 @@ def _refuse(name: str) -> None:
 
 def _load_the_rest() -> None:
     """Load what the program loads only once it runs: here once, and not in every child."""
+    command_line()
     for name in ("anyio._backends._asyncio", "dateutil", "pandas", "uvloop"):
         if find_spec(name) is not None:
             import_module(name)
