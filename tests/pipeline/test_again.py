@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 import runner
-from runner import pipeline
 from runner.config import config_from_dict
 from runner.errors import RunFolderError, UsageError
 from runner.folder.commits import read_commits
 from runner.folder.layout import RunFolder
+from runner.pipeline import execute
 from runner.pipeline.locate import Where
 from runner.pipeline.opening import RunOptions, open_existing, sealing_of
 from runner.pipeline.passes.again import check_kinds
@@ -72,7 +72,7 @@ def only(config: Mapping[str, Any], run_dir: Path, *kinds: str) -> tuple[RunSumm
     """Send rows of a run again; return the summary and what was said meanwhile."""
     said: list[str] = []
     options = RunOptions(where=Where(run_dir=run_dir, existing=True), say=said.append, only=kinds)
-    return pipeline.run(config_from_dict(dict(config), run_dir.parent), options), said
+    return execute.run(config_from_dict(dict(config), run_dir.parent), options), said
 
 
 def begun(simulator: Simulator, folder: Path, faults: Mapping[int, str], /, **sections: Any) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def test_a_run_has_to_be_there(simulator: Simulator, tmp_path: Path) -> None:
         only(config, tmp_path / "none", "failed")
     options = RunOptions(where=Where(existing=True), only=("failed",))
     with pytest.raises(RunFolderError, match="no run of this config is in it"):
-        pipeline.run(config_from_dict(config, tmp_path), options)
+        execute.run(config_from_dict(config, tmp_path), options)
     assert sent_by(simulator) == 0
 
 
@@ -279,10 +279,10 @@ def test_the_newest_run_is_taken_though_it_is_complete(simulator: Simulator, tmp
     rows = questions(3)
     rows[1]["question"] += " [[fault:400*2]]"
     config = config_from_dict(config_for(simulator, write_rows(tmp_path / "data.jsonl", rows)), tmp_path)
-    first = pipeline.run(config, RunOptions(where=Where(new=True)))
-    second = pipeline.run(config, RunOptions(where=Where(new=True)))
+    first = execute.run(config, RunOptions(where=Where(new=True)))
+    second = execute.run(config, RunOptions(where=Where(new=True)))
     assert (first.failed, second.failed) == (1, 1)
-    summary = pipeline.run(config, RunOptions(where=Where(existing=True), only=("failed",)))
+    summary = execute.run(config, RunOptions(where=Where(existing=True), only=("failed",)))
     assert (summary.run_dir, summary.by_status) == (second.run_dir, {"ok": 3})
 
 

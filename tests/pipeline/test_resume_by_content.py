@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 import runner
-from runner import pipeline
 from runner.config import config_from_dict
 from runner.errors import BusyError, RunFolderError, UsageError
 from runner.folder.layout import RunFolder
 from runner.folder.lock import hold_lock
+from runner.pipeline import execute
 from runner.pipeline.locate import Where
 from runner.pipeline.opening import RunOptions
 from runner.simulate import FaultRules
@@ -352,7 +352,7 @@ def test_a_folder_that_is_no_run_is_refused(simulator: Simulator, dataset: Path)
 def test_a_run_id_is_a_plain_name(simulator: Simulator, dataset: Path, run_id: str) -> None:
     config = config_from_dict(config_for(simulator, dataset), dataset.parent)
     with pytest.raises(UsageError):
-        pipeline.run(config, RunOptions(Where(run_id=run_id)))
+        execute.run(config, RunOptions(Where(run_id=run_id)))
 
 
 def test_a_busy_run_exits_75_naming_the_holder(simulator: Simulator, dataset: Path) -> None:

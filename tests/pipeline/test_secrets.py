@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 import runner
-from runner import pipeline
 from runner.config import config_from_dict
+from runner.pipeline import execute
 from runner.pipeline.locate import Where
 from runner.pipeline.opening import RunOptions
 from runner.simulate import AnswerStyle
@@ -46,7 +46,7 @@ def run_with_key(config: dict[str, Any], run_dir: Path) -> tuple[RunSummary, str
     options = RunOptions(
         Where(run_dir=run_dir), say=lambda text: _write(said, text), debug=lambda text: _write(said, text)
     )
-    return pipeline.run(loaded, options), said.getvalue()
+    return execute.run(loaded, options), said.getvalue()
 
 
 def _write(said: io.StringIO, text: str) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from anyio.from_thread import start_blocking_portal
 from yarl import URL
 
-from runner import pipeline
 from runner.config import config_from_dict
 from runner.limiter import BreakerPolicy
+from runner.pipeline import execute
 from runner.pipeline.locate import Where
 from runner.pipeline.opening import RunOptions
 from runner.progress import Silent
@@ -102,4 +102,4 @@ def run_pool(
 ) -> RunSummary:
     """Run with a breaker's limits shortened, and look on."""
     options = RunOptions(where=Where(run_dir=run_dir), display=Watching(look), breaker=breaker)
-    return pipeline.run(config_from_dict(dict(config), Path.cwd()), options)
+    return execute.run(config_from_dict(dict(config), Path.cwd()), options)
