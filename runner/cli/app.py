@@ -27,6 +27,7 @@ was missed · 5 stopped (key, quota, unknown model), resumable · 6 incomplete (
 cannot create output / I/O error · 75 another process holds the run · 130/143 interrupted / terminated, resumable · 1
 internal error.
 """
+_HELP_OPTIONS: Final = ["-h", "--help"]
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature that typer calls
@@ -78,7 +79,7 @@ _COMMANDS: Final = {
 
 
 def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
-    """Return the commands; where the arguments name one, that one alone.
+    """Return the commands; where the arguments name one, and ask for no help before, that one alone.
 
     To import all of them takes most of the time of one that only looks at a run.
     """
@@ -89,10 +90,10 @@ def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": _HELP_OPTIONS},
     )
     app.callback()(_common)
-    named = next((one for one in arguments if not one.startswith("-")), "")
+    named = next((one for one in arguments if not one.startswith("-") or one in _HELP_OPTIONS), "")
     for name in [named] if named in _COMMANDS else _COMMANDS:
         command = _COMMANDS[name]
         found = getattr(import_module(f"runner.cli.{command.module}"), command.function)

@@ -30,6 +30,12 @@ def test_all_commands_are_listed() -> None:
     assert "Exit codes" in shown
 
 
+@pytest.mark.parametrize("asked", [["--help", "status"], ["-h", "score"], ["--help", "--", "run"]])
+def test_help_before_a_command_is_of_all_commands(asked: list[str]) -> None:
+    shown = CliRunner().invoke(command_line(asked), asked, env={"COLUMNS": "200"}).output
+    assert all(f" {name} " in shown for name in COMMANDS)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_is_named_is_all_there_is_and_explains_itself(name: str) -> None:
     app = command_line(["--json", name, "--help"])

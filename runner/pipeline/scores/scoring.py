@@ -134,6 +134,6 @@ def _scored(scoring: Scoring, batch: Any, statuses: NDArray[np.int8]) -> dict[st
             columns = {**read, _OTHER: scoring.others[one.scorer.against].beside(batch)}
         scores = score_rows(one.scorer, columns)
         made[f"score_{one.name}"] = scores.values
-        if any(scores.notes):
+        if any(note is not None for note in scores.notes):
             made[f"{one.name}_note"] = scores.notes
     return made
