@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from runner.pipeline.scores.scorerows import ScoreRows
     from runner.scorers import NamedScorer
 
-_OWN = ("key", "repeat", "choice", "status")
+_OWN = ("key", "choice", "status")
 _OTHER = "other_embedding"
 
 
@@ -99,7 +99,7 @@ def write_scores(
     """
     schema = scores_schema([one.name for one in scoring.scorers], metadata)
     with PartWriter(path, schema, light=True, repeating=schema.names[2:]) as writer:
-        for batch in _batches(scoring, source):
+        for batch in _batches(scoring, source, summed=rows is not None):
             statuses = column_statuses(batch)
             made = _scored(scoring, batch, statuses)
             writer.write_columns(made)
@@ -109,10 +109,12 @@ def write_scores(
     return writer
 
 
-def _batches(scoring: Scoring, source: Path) -> Iterable[Any]:
+def _batches(scoring: Scoring, source: Path, *, summed: bool) -> Iterable[Any]:
     wanted = {name for one in scoring.scorers for name in one.scorer.reads if name != _OTHER}
     if scoring.others:
-        wanted.add("sample_id")
+        wanted |= {"sample_id", "repeat"}
+    if summed:
+        wanted.add("repeat")
     columns = list(dict.fromkeys((*_OWN, *sorted(wanted))))
     by_key = any(one.scorer.by_key for one in scoring.scorers)
     return read_whole_keys(source, columns) if by_key else read_columns(source, columns)
