@@ -2,7 +2,7 @@
 
 The session does much for each request that a run of a million alike has no use for: it merges headers, looks for
 cookies, proxies and redirects, starts a timer, and writes the body in a task of its own. Here the head of a request is
-made once for each URL, a request is one write, and one timer serves all requests under way. Connection, parser and
+made once for each URL, a request is one write, and one timer serves all requests under way. Connections, parser and
 pool are aiohttp's own, and whatever is not plain (a new connection, a large body) goes the session's way.
 
 Relies on parts of aiohttp that it does not promise, so only for the versions this was tested with: `supported` says so.
@@ -11,8 +11,9 @@ Relies on parts of aiohttp that it does not promise, so only for the versions th
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import hdrs
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ConnectionKey
-    from aiohttp.connector import Connection
     from aiohttp.streams import StreamReader
     from multidict import CIMultiDictProxy
     from yarl import URL
@@ -49,32 +49,64 @@ def supported() -> bool:
 
 @dataclass(slots=True)
 class Answer:
-    """The head of an answer, and its body as a stream. `close` ends it, whatever was read."""
+    """The head of an answer, and its body as a stream. `close` ends it, whatever was read.
+
+    `sent_at` is when its request was written: UTC seconds, and those of `time.perf_counter`.
+    """
 
     status: int
     headers: CIMultiDictProxy[str]
     raw_headers: Sequence[tuple[bytes, bytes]]
     content: StreamReader
-    _connection: Connection
-    _deadlines: _Deadlines
+    sent_at: tuple[float, float]
+    _lease: _Lease
+
+    def whole(self, most_bytes: int) -> bytes | None:
+        """Return the body where all of it is there already and no larger than that; else it has to be waited for."""
+        content = self.content
+        if not content.is_eof() or content.total_bytes > most_bytes or content.exception() is not None:
+            return None
+        if not content.total_bytes:
+            return b""
+        # Nothing was read before, and what was never paused need not be let go on: the parts are all there is to it.
+        parts = content._buffer  # noqa: SLF001 - see above
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
         """Give the connection back; it is closed unless all of the body was read."""
-        connection = self._connection
-        protocol = connection.protocol
-        if protocol is not None:
-            self._deadlines.drop(protocol)
-        connection.release()
+        self._lease.end()
+
+
+@dataclass(slots=True)
+class _Lease:
+    """A connection that is taken out of the session's pool for one request, which was written at `sent_at`."""
+
+    protocol: ResponseHandler
+    key: ConnectionKey
+    connector: aiohttp.BaseConnector
+    deadlines: _Deadlines
+    sent_at: tuple[float, float] = (0.0, 0.0)
+
+    def end(self, *, broken: bool = False) -> None:
+        """Put the connection back into the pool, or close it; the pool sees whether it is any good."""
+        self.deadlines.drop(self.protocol)
+        self.connector._release(self.key, self.protocol, should_close=broken)  # noqa: SLF001 - see above
 
 
 class Reuse:
-    """Sends over idle connections of one session. `total_s` bounds each request from its sending to its last byte."""
+    """Sends over idle connections of one session. `total_s` bounds each request from its sending to its last byte.
 
-    def __init__(self, session: aiohttp.ClientSession, total_s: float) -> None:
+    Requests that are made in one turn of the event loop are written together at its end: a server that sleeps is woken
+    once for all of them, and has the next one when it is through with one.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, total_s: float, keepalive_s: float) -> None:
         self._session = session
+        self._keepalive_s = keepalive_s
         self._loop = asyncio.get_running_loop()
         self._heads: dict[URL, tuple[ConnectionKey, bytes]] = {}
         self._deadlines = _Deadlines(self._loop, total_s)
+        self._unsent: list[tuple[_Lease, bytes]] = []
 
     async def post(self, url: URL, body: bytes) -> Answer | None:
         """Send a POST and return the head of its answer; null, and nothing sent, where that needs the session.
@@ -84,41 +116,63 @@ class Reuse:
         if len(body) > _MOST_BODY_BYTES:
             return None
         key, head = self._heads.get(url) or self._head(url)
-        connector = self._session.connector
-        connection = None if connector is None else await connector._get(key, [])  # noqa: SLF001 - see above
-        if connection is None:
+        lease = self._take(key)
+        if lease is None:
             return None
+        protocol = lease.protocol
         try:
-            return await self._exchange(connection, url, b"%b%d\r\n\r\n%b" % (head, len(body), body))
+            protocol.set_response_params(timer=_NO_TIMER, read_until_eof=True)
+            self._deadlines.begin(protocol)
+            self._write_soon(lease, b"%b%d\r\n\r\n%b" % (head, len(body), body))
+            message, content = await protocol.read()
+            while _CONTINUE <= message.code < _OK and message.code != _SWITCHING:
+                message, content = await protocol.read()
+            self._deadlines.reading(protocol, content)
+        except HttpProcessingError as error:
+            lease.end(broken=True)
+            info = self._request(url).request_info
+            raise aiohttp.ClientResponseError(info, (), status=error.code, message=error.message) from error
         except BaseException:
-            if connection.protocol is not None:
-                self._deadlines.drop(connection.protocol)
-            connection.close()
+            lease.end(broken=True)
             raise
+        return Answer(message.code, message.headers, message.raw_headers, content, lease.sent_at, lease)
 
     def close(self) -> None:
         """Stop the timer."""
         self._deadlines.close()
 
-    async def _exchange(self, connection: Connection, url: URL, request: bytes) -> Answer:
-        protocol = cast("ResponseHandler", connection.protocol)
-        protocol.set_response_params(timer=_NO_TIMER, read_until_eof=True)
-        wire = protocol.transport
-        if wire is None or wire.is_closing():
-            raise aiohttp.ServerDisconnectedError
-        self._deadlines.begin(protocol)
-        wire.write(request)
-        try:
-            message, content = await protocol.read()
-            while _CONTINUE <= message.code < _OK and message.code != _SWITCHING:
-                message, content = await protocol.read()
-        except HttpProcessingError as error:
-            made = self._request(url)
-            raise aiohttp.ClientResponseError(
-                made.request_info, (), status=error.code, message=error.message
-            ) from error
-        self._deadlines.reading(protocol, content)
-        return Answer(message.code, message.headers, message.raw_headers, content, connection, self._deadlines)
+    def _take(self, key: ConnectionKey) -> _Lease | None:
+        """Take an idle connection out of the pool, as aiohttp does: the one that was idle longest."""
+        connector = self._session.connector
+        pool = {} if connector is None else connector._conns  # noqa: SLF001 - see above
+        if connector is None or key not in pool:
+            return None
+        idle, oldest = pool[key], time.monotonic() - self._keepalive_s
+        lease = None
+        while idle and lease is None:
+            protocol, since = idle.popleft()
+            if since >= oldest and protocol.is_connected():
+                connector._acquired.add(protocol)  # noqa: SLF001 - see above
+                lease = _Lease(protocol, key, connector, self._deadlines)
+            else:
+                protocol.close()
+        if not idle:
+            del pool[key]
+        return lease
+
+    def _write_soon(self, lease: _Lease, request: bytes) -> None:
+        if not self._unsent:
+            self._loop.call_soon(self._write_all)
+        self._unsent.append((lease, request))
+
+    def _write_all(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for lease, request in unsent:
+            wire = lease.protocol.transport
+            # One that was closed meanwhile has told whoever waits for its answer.
+            if wire is not None and not wire.is_closing():
+                lease.sent_at = (time.time(), time.perf_counter())
+                wire.write(request)
 
     def _head(self, url: URL) -> tuple[ConnectionKey, bytes]:
         request = self._request(url)

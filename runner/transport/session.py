@@ -162,20 +162,20 @@ class Transport:
     async def _post_again(self, reuse: Reuse, path: str, body: bytes) -> Response | None:
         """Send a POST over a connection that is open; null, and nothing sent, where that needs a new one."""
         url = self._known_url(path)
-        started_at = time.time()
-        begun = time.perf_counter()
         answer: Answer | None = None
         try:
             answer = await reuse.post(url, body)
             if answer is None:
                 return None
-            content = await self._read(answer)
+            content = answer.whole(self._options.max_body_bytes)
+            if content is None:
+                content = await self._read(answer)
         except _FAILURES as error:
             raise self._problem(error, url, answered=answer is not None) from error
         finally:
             if answer is not None:
                 answer.close()
-        return self._response(answer, content, started_at, begun)
+        return self._response(answer, content, *answer.sent_at)
 
     def _response(
         self, answer: aiohttp.ClientResponse | Answer, content: bytes, started_at: float, begun: float
@@ -256,8 +256,7 @@ class Transport:
         length = int(stated) if stated and stated.isdecimal() else None
         plain = "Content-Encoding" not in answer.headers
         if length is not None and length <= cap and plain:
-            # A small body comes with the head, in one piece: there is nothing to wait for.
-            return answer.content.read_nowait() if answer.content.is_eof() else await answer.content.read()
+            return await answer.content.read()
         if plain and length is not None:
             raise _too_large(cap)
         blocks, size = [], 0
@@ -307,7 +306,7 @@ async def open_transport(options: TransportOptions, redactor: Redactor | None = 
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),  # the rest is `patience`'s
     )
-    reuse = Reuse(session, timeouts.total) if supported() else None
+    reuse = Reuse(session, timeouts.total, _KEEPALIVE_S) if supported() else None
     try:
         yield Transport(session, options, redactor, reuse)
     finally:

@@ -130,6 +130,14 @@ class Backlog:
         """Whether the reader is through and every row ended."""
         return not self._reading and not self._open_rows
 
+    def try_add(self, body_bytes: int) -> bool:
+        """Count one more row if there is room for it now."""
+        if self._waiting or self._deferred or self._reader_waits or self._lacks_room(body_bytes):
+            return False
+        self._open_rows += 1
+        self._open_bytes += body_bytes
+        return True
+
     async def add(self, body_bytes: int) -> None:
         """Count one more row, once there is room for it."""
         while self._is_full() or self._lacks_room(body_bytes):

@@ -92,11 +92,13 @@ class Bounds:
         """Learn from what a request took."""
         self.learnt.note(request, usage)
         (prompt, allowed), answer = self._plain(request), usage.completion_tokens
-        self._added = max(self._added, (usage.prompt_tokens or 0) - prompt)
+        if (added := (usage.prompt_tokens or 0) - prompt) > self._added:
+            self._added = added
         if answer is None:
             return
-        self._longest = max(self._longest or 0, -(-answer // _choices(request)))
-        if not _is_unbounded(request) and allowed > 0:
+        if self._longest is None or answer > self._longest:  # else no choice of it can be longer
+            self._longest = max(self._longest or 0, -(-answer // _choices(request)))
+        if answer > allowed > 0 and not _is_unbounded(request):
             self._beyond = max(self._beyond, answer / allowed)
 
     def _plain(self, request: Request) -> tuple[int, int]:

@@ -7,6 +7,7 @@ at once is not slowed down noticeably, and a sync for every 5 ms costs little.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
@@ -40,11 +41,20 @@ _SPACE_WAIT_S = 1.0
 
 @dataclass(slots=True)
 class _Group:
-    """Frames that become durable together; `failed` says why they did not."""
+    """Frames that become durable together; `failed` says why they did not.
 
-    done: anyio.Event = field(default_factory=anyio.Event)
+    Each worker waits for a future of its own: all the way to an answer's end this is what it waits for most, and an
+    event does the same in three times as many calls.
+    """
+
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
     failed: StorageError | None = None
-    waiting: int = 0
+
+    def end(self) -> None:
+        """Let everybody go on."""
+        for one in self.waiting:
+            if not one.done():  # whose worker was cancelled
+                one.set_result(None)
 
 
 class JournalWriter:
@@ -59,8 +69,10 @@ class JournalWriter:
         self._number = first_segment
         self._sealed = sealed
         self._segment: SegmentWriter | None = None
+        self._loop = asyncio.get_running_loop()
         self._group = _Group()
         self._wake = anyio.Event()
+        self._roused = False
         self._full = anyio.Event()
         self._committing = anyio.Lock()
         self._begun = self._opened = time.monotonic()
@@ -80,7 +92,7 @@ class JournalWriter:
         """Note that a request goes out; not waited for, where it only serves to say what may have been billed."""
         self._owed[start.key] = start
         self._starts += encode_start(start)
-        self._wake.set()
+        self._rouse()
 
     async def keep_start(self, start: Start) -> None:
         """Note that a request goes out and return when that is durable. Raises StorageError."""
@@ -96,7 +108,7 @@ class JournalWriter:
         """Note a dataset row that is left out; not waited for, since reading the dataset again finds it again."""
         self._append(FrameType.SKIPPED, payload)
         self._records += 1
-        self._wake.set()
+        self._rouse()
 
     async def store(self, key: bytes, kind: FrameType, *parts: bytes) -> None:
         """Append a frame and return when it is durable. Raises StorageError; the frame is then kept in memory."""
@@ -105,18 +117,24 @@ class JournalWriter:
         self._records += 1
         await self._durable()
 
+    def _rouse(self) -> None:
+        """Let the next group be committed soon."""
+        if not self._roused:
+            self._roused = True
+            self._wake.set()
+
     async def _durable(self) -> None:
         """Return when all that was put down so far is durable. Raises StorageError."""
         if self._ended:
             raise StorageError("the journal's writer has ended")
         if self._stuck is not None:
             raise self._stuck
-        group = self._group
-        group.waiting += 1
-        self._wake.set()
-        if group.waiting >= min(_GROUP_FRAMES, self.slots):
+        group, own = self._group, self._loop.create_future()
+        group.waiting.append(own)
+        self._rouse()
+        if len(group.waiting) >= min(_GROUP_FRAMES, self.slots):
             self._full.set()
-        await group.done.wait()
+        await own
         if group.failed is not None:
             raise group.failed
 
@@ -125,7 +143,7 @@ class JournalWriter:
         try:
             while True:
                 await self._wake.wait()
-                self._wake = anyio.Event()
+                self._wake, self._roused = anyio.Event(), False
                 with anyio.move_on_after(_LINGER_S):
                     await self._full.wait()
                 self._full = anyio.Event()
@@ -137,7 +155,7 @@ class JournalWriter:
             # Nobody commits from here on but `finish`: a worker must not wait for a group that never comes.
             self._ended = True
             self._group.failed = StorageError("the journal's writer has ended")
-            self._group.done.set()
+            self._group.end()
 
     async def rotate_when_old(self) -> None:
         """Change segments by age also while no answer comes."""
@@ -184,7 +202,7 @@ class JournalWriter:
             except StorageError as error:
                 self.failure = group.failed = error
             finally:
-                group.done.set()
+                group.end()
 
     def _flush_starts(self) -> None:
         """Put the noted starts into one frame of the group that is about to be committed."""
@@ -231,7 +249,7 @@ class JournalWriter:
             except StorageError as error:
                 self.failure = group.failed = error
             finally:
-                group.done.set()
+                group.end()
             old.close()
             await self._hand_on(old)
 

@@ -186,15 +186,17 @@ class _Session:
         if isinstance(one, SkippedRow):
             self.recorder.skip(one)
             return
-        await self.backlog.add(len(one.body))
-        pending = Pending(one, time.time(), awake_s(), counted_bytes=len(one.body))
+        size = len(one.body)
+        if not self.backlog.try_add(size):
+            await self.backlog.add(size)
+        pending = Pending(one, time.time(), awake_s(), counted_bytes=size)
         try:
             todo.send_nowait(pending)
         except anyio.WouldBlock:
             try:
                 await todo.send(pending)
             except anyio.get_cancelled_exc_class():
-                self.backlog.end(len(one.body))
+                self.backlog.end(size)
                 raise
 
     async def _return_postponed(self, todo: MemoryObjectSendStream[Pending]) -> None:

@@ -36,7 +36,7 @@ def encode_record(record: Record, session: int, server: str) -> tuple[bytes, ...
 
 def join_parts(meta: bytes, request_body: bytes, response_body: bytes) -> tuple[bytes, ...]:
     """Return the pieces of a terminal frame's payload; `split_payload` takes them apart again."""
-    return _LENGTH.pack(len(meta)), meta, _LENGTH.pack(len(request_body)), request_body, response_body
+    return b"%b%b%b" % (_LENGTH.pack(len(meta)), meta, _LENGTH.pack(len(request_body))), request_body, response_body
 
 
 def encode_meta(record: Record, session: int, server: str) -> bytes:
