@@ -21,7 +21,7 @@ from runner.journal.window import CHUNK_BYTES, open_window
 from runner.records import value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from runner.journal.frames import Salt
@@ -174,10 +174,7 @@ def _sound_frames(window: Window, salt: Salt) -> Iterator[Frame]:
     position, expected = HEADER_BYTES, 0
     while True:
         # Nearly always a frame begins where the last one ended and lies in one piece; the rest is looked for with care.
-        for sound in _frames_in_a_row(window, salt, position, expected):
-            yield sound
-            position = sound.end
-            expected = sound.sequence + (sound.kind is not FrameType.SYNCED)
+        position, expected = yield from _frames_in_a_row(window, salt, position, expected)
         found = position
         frame = _read_frame(window, salt, position)
         if frame is None:
@@ -194,8 +191,13 @@ def _sound_frames(window: Window, salt: Salt) -> Iterator[Frame]:
         expected = frame.sequence + (frame.kind is not FrameType.SYNCED)
 
 
-def _frames_in_a_row(window: Window, salt: Salt, position: int, expected: int) -> Iterator[Frame]:
-    """Yield sound frames that follow each other from `position` on, as far as the window's buffer holds them whole."""
+def _frames_in_a_row(
+    window: Window, salt: Salt, position: int, expected: int
+) -> Generator[Frame, None, tuple[int, int]]:
+    """Yield sound frames that follow each other from `position` on, as far as the window's buffer holds them whole.
+
+    Return where the next frame would begin, and its number.
+    """
     start, block = window.block(position)
     at, last = position - start, len(block) - HEAD.size
     while at <= last:
@@ -204,13 +206,14 @@ def _frames_in_a_row(window: Window, salt: Salt, position: int, expected: int) -
         end = begin + length
         kind = _TYPES.get(number)
         if mark != salt.mark or end > len(block) or sequence != expected or kind is None:
-            return
+            break
         payload = block[begin:end]
         if crc32(payload, crc32(block[at + UNCHECKED_BYTES : begin], salt.seed)) != crc:
-            return
+            break
         yield Frame(kind, payload, start + at, sequence)
         at = end
         expected += kind is not FrameType.SYNCED
+    return start + at, expected
 
 
 def _read_frame(window: Window, salt: Salt, offset: int) -> Frame | None:

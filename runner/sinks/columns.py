@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import NoneType
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FLOAT_LISTS = pa.list_(pa.float32())
+# Values of these types are compared much quicker than they are converted, and columns of one value are many.
+_COMPARED = frozenset({NoneType, str, int})
 _NO_VECTOR = np.empty(0, np.float32)
 
 
@@ -75,7 +78,10 @@ def array_of(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Arra
         return _one_body(values[0])
     if isinstance(values, np.ndarray):
         return pa.array(values, kind, from_pandas=True)
-    return pa.array(values if isinstance(values, (list, tuple)) else list(values), kind)
+    listed = values if isinstance(values, (list, tuple)) else list(values)
+    if listed and type(listed[0]) in _COMPARED and listed[0] == listed[-1] and listed.count(listed[0]) == len(listed):
+        return _repeated(Repeated(listed[0], len(listed)), kind)
+    return pa.array(listed, kind)
 
 
 def _repeated(column: Repeated, kind: pa.DataType) -> pa.Array:

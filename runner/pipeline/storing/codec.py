@@ -110,9 +110,14 @@ def part_of(ended: Ended) -> Part:
     return Part(ended.choices) if isinstance(ended.choices, int) else Part(*ended.choices)
 
 
-def charged_of(ended: Ended) -> tuple[int, float]:
-    """Return the tokens and dollars that its last attempt was charged beside the usage of an answer."""
-    return tuple(ended.last[_CHARGED:]) or (0, 0.0)
+def choices_of(ended: Ended) -> int:
+    """Return how many choices of each case a request asked for."""
+    return ended.choices if isinstance(ended.choices, int) else ended.choices[0]
+
+
+def charged_of(ended: Ended) -> list[Any]:
+    """Return the tokens and dollars that its last attempt was charged beside the usage of an answer; empty: nothing."""
+    return ended.last[_CHARGED:]
 
 
 def read_meta(meta: bytes) -> Ended:

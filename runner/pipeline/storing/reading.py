@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runner.errors import NoChoicesError, ParseError, kind_of
 from runner.jsontext import scrub
 from runner.pipeline.requests.cases import count_cases
-from runner.pipeline.storing.codec import part_of
+from runner.pipeline.storing.codec import choices_of
 from runner.records import Output, Parsed
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Reading(NamedTuple):
 
 def parse_record(ended: Ended, bodies: tuple[bytes, bytes], context: RowContext) -> Reading:
     """Return what an answer holds; whatever is wrong with it becomes outputs that failed."""
-    cases, choices = count_cases(ended.cases), part_of(ended).choices
+    cases, choices = count_cases(ended.cases), choices_of(ended)
     if ended.failure is not None:
         kind, message, *_ = ended.failure
         if kind == _NO_CHOICES and ended.response is not None:

@@ -76,7 +76,7 @@ class RowGroup:
         self.ended.append(ended)
         self.parsed.append(parsed)
         self.failed.append(reading.failed)
-        self._add_cases(cases, parsed, request, settled=_is_final(ended))
+        self._add_cases(cases, parsed, request, settled=ended.failure is not None and _is_final(ended.failure))
 
     def _add_cases(self, cases: list[list[Any]], parsed: Parsed, request: int, *, settled: bool) -> None:
         first = len(self.cases)
@@ -116,9 +116,9 @@ def _placed(parsed: Parsed, part: Part) -> Parsed:
     return replace(parsed, outputs=placed)
 
 
-def _is_final(ended: Ended) -> bool:
+def _is_final(failure: list[Any]) -> bool:
     """Say whether a failure of a passing kind is one that the same request would meet again."""
-    return ended.failure is not None and len(ended.failure) > 3 and bool(ended.failure[3])  # noqa: PLR2004 - its place
+    return len(failure) > 3 and bool(failure[3])  # noqa: PLR2004 - its place
 
 
 def _is_passing(outputs: Sequence[Output]) -> bool:

@@ -335,6 +335,7 @@ def _joined(first: Columns, count: int, second: Columns) -> Columns:
 
 def _totals(group: RowGroup, made: Mapping[str, Columns], usage: Columns, notes: int) -> Totals:
     attempts = made["attempts"]
+    numbers = attempts.get("attempt", ())
     answered = [position for position, failed in enumerate(group.failed) if not failed]
     costs = usage.get("cost_usd")
     known = [cost for position in answered if (cost := costs[position]) is not None] if costs else []
@@ -342,16 +343,15 @@ def _totals(group: RowGroup, made: Mapping[str, Columns], usage: Columns, notes:
         by_status=Counter(made["responses"].get("status", ())),
         requests=len(group.ended),
         http_requests=len(group.ended) + len(group.attempts),
-        retries=sum(number > 1 for number in attempts.get("attempt", ())),
-        rate_limited=sum(status == _TOO_MANY_REQUESTS for status in attempts.get("http_status", ())),
+        retries=len(numbers) - numbers.count(1),
+        rate_limited=attempts.get("http_status", ()).count(_TOO_MANY_REQUESTS),
         **{name: sum(filter(None, usage[name])) for name in _SUMMED},
         cost_usd=sum(known),
         priced=len(known),
         unpriced=len(answered) - len(known),
         parse_notes=notes,
     )
-    for ended in group.ended:
-        tokens, dollars = charged_of(ended)
+    for tokens, dollars in filter(None, map(charged_of, group.ended)):
         totals.charged_tokens += tokens
         totals.charged_usd += dollars
     totals.charged_tokens += sum(attempt.charged_tokens for attempt, _, _ in group.attempts)
