@@ -78,10 +78,14 @@ def array_of(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Arra
         return _one_body(values[0])
     if isinstance(values, np.ndarray):
         return pa.array(values, kind, from_pandas=True)
-    listed = values if isinstance(values, (list, tuple)) else list(values)
-    if listed and type(listed[0]) in _COMPARED and listed[0] == listed[-1] and listed.count(listed[0]) == len(listed):
-        return _repeated(Repeated(listed[0], len(listed)), kind)
-    return pa.array(listed, kind)
+    return _listed(values if isinstance(values, (list, tuple)) else list(values), kind)
+
+
+def _listed(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    first = values[0] if values else None
+    if values and type(first) in _COMPARED and first == values[-1] and values.count(first) == len(values):
+        return _repeated(Repeated(first, len(values)), kind)
+    return pa.array(values, kind)
 
 
 def _repeated(column: Repeated, kind: pa.DataType) -> pa.Array:

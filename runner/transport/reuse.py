@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -47,24 +46,35 @@ def supported() -> bool:
     return aiohttp.__version__.startswith(_TESTED)
 
 
-@dataclass(slots=True)
 class Answer:
-    """The head of an answer, and its body as a stream. `close` ends it, whatever was read.
+    """An answer that came over a connection out of the session's pool: its head, and its body as a stream.
 
     `sent_at` is when its request was written: UTC seconds, and those of `time.perf_counter`.
     """
+
+    __slots__ = ("_deadlines", "_pool", "content", "headers", "protocol", "raw_headers", "sent_at", "status")
 
     status: int
     headers: CIMultiDictProxy[str]
     raw_headers: Sequence[tuple[bytes, bytes]]
     content: StreamReader
-    sent_at: tuple[float, float]
-    _lease: _Lease
+
+    def __init__(
+        self,
+        protocol: ResponseHandler,
+        key: ConnectionKey,
+        connector: aiohttp.BaseConnector,
+        deadlines: _Deadlines,
+    ) -> None:
+        self.protocol = protocol
+        self.sent_at = (0.0, 0.0)
+        self._pool = (connector, key)
+        self._deadlines = deadlines
 
     def whole(self, most_bytes: int) -> bytes | None:
         """Return the body where all of it is there already and no larger than that; else it has to be waited for."""
         content = self.content
-        if not content.is_eof() or content.total_bytes > most_bytes or content.exception() is not None:
+        if not content.is_eof() or content.total_bytes > most_bytes:
             return None
         if not content.total_bytes:
             return b""
@@ -72,25 +82,11 @@ class Answer:
         parts = content._buffer  # noqa: SLF001 - see above
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def close(self) -> None:
-        """Give the connection back; it is closed unless all of the body was read."""
-        self._lease.end()
-
-
-@dataclass(slots=True)
-class _Lease:
-    """A connection that is taken out of the session's pool for one request, which was written at `sent_at`."""
-
-    protocol: ResponseHandler
-    key: ConnectionKey
-    connector: aiohttp.BaseConnector
-    deadlines: _Deadlines
-    sent_at: tuple[float, float] = (0.0, 0.0)
-
-    def end(self, *, broken: bool = False) -> None:
-        """Put the connection back into the pool, or close it; the pool sees whether it is any good."""
-        self.deadlines.drop(self.protocol)
-        self.connector._release(self.key, self.protocol, should_close=broken)  # noqa: SLF001 - see above
+    def close(self, *, broken: bool = False) -> None:
+        """Put the connection back into the pool; it is closed if it is broken, or not all of the body was read."""
+        self._deadlines.drop(self.protocol)
+        connector, key = self._pool
+        connector._release(key, self.protocol, should_close=broken)  # noqa: SLF001 - see above
 
 
 class Reuse:
@@ -100,13 +96,16 @@ class Reuse:
     once for all of them, and has the next one when it is through with one.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, total_s: float, keepalive_s: float) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, connector: aiohttp.BaseConnector, total_s: float, keepalive_s: float
+    ) -> None:
         self._session = session
+        self._connector = connector
         self._keepalive_s = keepalive_s
         self._loop = asyncio.get_running_loop()
         self._heads: dict[URL, tuple[ConnectionKey, bytes]] = {}
         self._deadlines = _Deadlines(self._loop, total_s)
-        self._unsent: list[tuple[_Lease, bytes]] = []
+        self._unsent: list[tuple[Answer, bytes]] = []
 
     async def post(self, url: URL, body: bytes) -> Answer | None:
         """Send a POST and return the head of its answer; null, and nothing sent, where that needs the session.
@@ -116,62 +115,65 @@ class Reuse:
         if len(body) > _MOST_BODY_BYTES:
             return None
         key, head = self._heads.get(url) or self._head(url)
-        lease = self._take(key)
-        if lease is None:
+        answer = self._take(key)
+        if answer is None:
             return None
-        protocol = lease.protocol
+        protocol = answer.protocol
         try:
             protocol.set_response_params(timer=_NO_TIMER, read_until_eof=True)
             self._deadlines.begin(protocol)
-            self._write_soon(lease, b"%b%d\r\n\r\n%b" % (head, len(body), body))
+            self._write_soon(answer, b"%b%d\r\n\r\n%b" % (head, len(body), body))
             message, content = await protocol.read()
             while _CONTINUE <= message.code < _OK and message.code != _SWITCHING:
                 message, content = await protocol.read()
-            self._deadlines.reading(protocol, content)
+            if not content.is_eof():
+                self._deadlines.reading(protocol, content)
         except HttpProcessingError as error:
-            lease.end(broken=True)
+            answer.close(broken=True)
             info = self._request(url).request_info
             raise aiohttp.ClientResponseError(info, (), status=error.code, message=error.message) from error
         except BaseException:
-            lease.end(broken=True)
+            answer.close(broken=True)
             raise
-        return Answer(message.code, message.headers, message.raw_headers, content, lease.sent_at, lease)
+        answer.status, answer.content = message.code, content
+        answer.headers, answer.raw_headers = message.headers, message.raw_headers
+        return answer
 
     def close(self) -> None:
         """Stop the timer."""
         self._deadlines.close()
 
-    def _take(self, key: ConnectionKey) -> _Lease | None:
+    def _take(self, key: ConnectionKey) -> Answer | None:
         """Take an idle connection out of the pool, as aiohttp does: the one that was idle longest."""
-        connector = self._session.connector
-        pool = {} if connector is None else connector._conns  # noqa: SLF001 - see above
-        if connector is None or key not in pool:
+        connector = self._connector
+        pool = connector._conns  # noqa: SLF001 - see above
+        if key not in pool:
             return None
         idle, oldest = pool[key], time.monotonic() - self._keepalive_s
-        lease = None
-        while idle and lease is None:
+        answer = None
+        while idle and answer is None:
             protocol, since = idle.popleft()
             if since >= oldest and protocol.is_connected():
                 connector._acquired.add(protocol)  # noqa: SLF001 - see above
-                lease = _Lease(protocol, key, connector, self._deadlines)
+                answer = Answer(protocol, key, connector, self._deadlines)
             else:
                 protocol.close()
         if not idle:
             del pool[key]
-        return lease
+        return answer
 
-    def _write_soon(self, lease: _Lease, request: bytes) -> None:
+    def _write_soon(self, answer: Answer, request: bytes) -> None:
         if not self._unsent:
             self._loop.call_soon(self._write_all)
-        self._unsent.append((lease, request))
+        self._unsent.append((answer, request))
 
     def _write_all(self) -> None:
         unsent, self._unsent = self._unsent, []
-        for lease, request in unsent:
-            wire = lease.protocol.transport
+        for answer, request in unsent:
+            wire = answer.protocol.transport
             # One that was closed meanwhile has told whoever waits for its answer.
             if wire is not None and not wire.is_closing():
-                lease.sent_at = (time.time(), time.perf_counter())
+                answer.sent_at = (time.time(), time.perf_counter())
                 wire.write(request)
 
     def _head(self, url: URL) -> tuple[ConnectionKey, bytes]:

@@ -95,11 +95,25 @@ class Transport:
         Raises ConnectError, DisconnectError, RequestTimeoutError, BodyTooLargeError; and StaleConnectionError where a
         kept-alive connection closed before a byte of answer, which shows only when the next POST is written to it.
         """
-        if self._reuse is not None:
-            response = await self._post_again(self._reuse, path, body)
-            if response is not None:
-                return response
-        return await self._send(self._options.method, path, body)
+        if self._reuse is None:
+            return await self._send(self._options.method, path, body)
+        url = self._known_url(path)
+        answer: Answer | None = None
+        content: bytes | None = None
+        try:
+            answer = await self._reuse.post(url, body)
+            if answer is not None:
+                content = answer.whole(self._options.max_body_bytes)
+                if content is None:
+                    content = await self._read(answer)
+        except _FAILURES as error:
+            raise self._problem(error, url, answered=answer is not None) from error
+        finally:
+            if answer is not None:
+                answer.close()
+        if answer is not None and content is not None:
+            return self._response(answer, content, *answer.sent_at)
+        return await self._send(self._options.method, path, body)  # no connection is open, or the body is large
 
     async def get(self, path: str) -> Response:
         """Send one GET. Raises as `post` does."""
@@ -158,24 +172,6 @@ class Transport:
             if answer is not None:
                 answer.release()  # closes the connection unless all of the body was read
         return self._response(answer, content, started_at, begun)
-
-    async def _post_again(self, reuse: Reuse, path: str, body: bytes) -> Response | None:
-        """Send a POST over a connection that is open; null, and nothing sent, where that needs a new one."""
-        url = self._known_url(path)
-        answer: Answer | None = None
-        try:
-            answer = await reuse.post(url, body)
-            if answer is None:
-                return None
-            content = answer.whole(self._options.max_body_bytes)
-            if content is None:
-                content = await self._read(answer)
-        except _FAILURES as error:
-            raise self._problem(error, url, answered=answer is not None) from error
-        finally:
-            if answer is not None:
-                answer.close()
-        return self._response(answer, content, *answer.sent_at)
 
     def _response(
         self, answer: aiohttp.ClientResponse | Answer, content: bytes, started_at: float, begun: float
@@ -300,13 +296,14 @@ async def open_transport(options: TransportOptions, redactor: Redactor | None = 
     headers.update(options.headers)
     headers.update(auth_headers(options.auth, options.api_key))
     timeouts = options.timeouts
+    connector = _Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEPALIVE_S)
     session = aiohttp.ClientSession(
-        connector=_Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEPALIVE_S),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),  # the rest is `patience`'s
     )
-    reuse = Reuse(session, timeouts.total, _KEEPALIVE_S) if supported() else None
+    reuse = Reuse(session, connector, timeouts.total, _KEEPALIVE_S) if supported() else None
     try:
         yield Transport(session, options, redactor, reuse)
     finally:

@@ -180,7 +180,7 @@ class Backlog:
         """Count a row as ended, or as left unsent by a run that stops; `body_bytes` as it was added."""
         self._open_rows -= 1
         self._open_bytes -= body_bytes
-        if self.finished or self._short_of_bytes:
+        if self._short_of_bytes or (not self._open_rows and not self._reading):
             self._notify()
 
     def end_reading(self) -> None:

@@ -82,7 +82,7 @@ class Bounds:
     def of(self, request: Request) -> Bound:
         """Return the most that a request may take by what is known now."""
         prompt, answer = self._plain(request)
-        return Bound(prompt + self._added, math.ceil(answer * self._beyond))
+        return Bound(prompt + self._added, answer if self._beyond == 1.0 else math.ceil(answer * self._beyond))
 
     def amount_of(self, bound: Bound) -> Amount:
         """Return a bound as an amount of a budget."""
@@ -105,14 +105,12 @@ class Bounds:
         """Return what is to be expected, prompt and answer, of a server that adds nothing and does as it is asked."""
         if self.likelihoods:  # all that it holds is prompt, and a token is generated for each continuation
             return _BYTES_PER_ESTIMATED_TOKEN * request.reserve_tokens, max(1, request.choices)
-        estimate = request.reserve_tokens - request.answer_tokens
-        return _BYTES_PER_ESTIMATED_TOKEN * (estimate + 1), self._answer_of(request)
-
-    def _answer_of(self, request: Request) -> int:
-        if not _is_unbounded(request):
-            return request.answer_tokens
+        answer = request.answer_tokens
+        prompt = _BYTES_PER_ESTIMATED_TOKEN * (request.reserve_tokens - answer + 1)
+        if answer >= 0 and not request.unbounded:
+            return prompt, answer
         one = _FIRST_ANSWER if self._longest is None else max(1, _LONGER * self._longest)
-        return one * _choices(request)
+        return prompt, one * _choices(request)
 
 
 def amount_taken(bound: Bound, usage: Usage, price: Price | None) -> Amount:

@@ -108,7 +108,7 @@ def verdict_on(error: RequestError | None) -> Verdict:
     return Verdict.FAILED
 
 
-def named(error: RequestError | None, history: History | None) -> RequestError | None:
+def named(error: RequestError, history: History | None) -> RequestError:
     """Return an attempt's error by its right name.
 
     A connection that breaks once is chance; a request whose connections keep breaking is what breaks them.

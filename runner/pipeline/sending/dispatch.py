@@ -22,11 +22,14 @@ from runner.pipeline.sending.outage import Row, gone_error, note_failure
 from runner.retry import PoisonWatch, Retry, as_poison, cost_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from runner.errors import RequestError
     from runner.limiter import Turn
     from runner.pipeline.sending.backlog import Pending
     from runner.pipeline.sending.families import Families
     from runner.pipeline.sending.learning import Learning
+    from runner.pipeline.sending.likelihood import LikelihoodSender
     from runner.pipeline.sending.recording import Recorder
     from runner.pipeline.sending.sessionplan import SessionPlan
     from runner.pipeline.sending.spending import Spending
@@ -108,9 +111,10 @@ class Dispatch:
             counters.in_flight -= 1
             self.state.under_way.end(pending)
         crash_point("session:after-answer")
-        if (error := named(outcome.error, pending.history)) is not outcome.error:
-            outcome = replace(outcome, error=error)
+        error = outcome.error
         if error is not None:
+            error = named(error, pending.history)
+            outcome = replace(outcome, error=error)
             self._note_failure(pending, turn, error)
         self._tell_limiter(turn, outcome)
         attempt = self._charged(attempt_of(request, sent, outcome, awake_s() - begun), pending, outcome)
@@ -153,15 +157,20 @@ class Dispatch:
             name = "server out" if server.out else "server back"
             self.plan.audience.on_event(name, {"server": server.name, "error": error.message})
 
-    async def _send(self, pending: Pending, turn: Turn) -> Outcome:
+    def _send(self, pending: Pending, turn: Turn) -> Awaitable[Outcome]:
         """Send a row in the form that its server knows, and judge what came back."""
         server, answered = self.plan.server, self.state.counters.answered > 0
-        if server.likelihood is None:
-            transport = server.transports[turn.replica.number]
-            return await send(transport, server.endpoint, pending.request, answered_before=answered)
+        if server.likelihood is not None:
+            return self._send_parts(server.likelihood, pending, turn, answered_before=answered)
+        return send(server.transports[turn.replica.number], server.endpoint, pending.request, answered_before=answered)
+
+    async def _send_parts(
+        self, likelihood: LikelihoodSender, pending: Pending, turn: Turn, *, answered_before: bool
+    ) -> Outcome:
+        """Send what is measured with several requests; those before the last are noted as attempts of their own."""
         visit = Visit(turn, pending.attempts)
         try:
-            return await server.likelihood.send(pending.request, visit, answered_before=answered)
+            return await likelihood.send(pending.request, visit, answered_before=answered_before)
         finally:
             pending.queued_s += visit.waited_s
             for attempt in visit.earlier:
@@ -172,25 +181,23 @@ class Dispatch:
         request, learning, omissions = pending.request, self.learning, self.plan.knowledge.omissions
         self.state.counters.note_answer(outcome.usage)
         self.state.backlog.note_answer()
-        self.poison.note_mended(pending.streak)
+        if pending.streak is not None:
+            self.poison.note_mended(pending.streak)
         if omissions is not None and (omission := omissions.look(request, outcome.response)):
             self.state.control.stop(StopKind.DOOMED, omission)
         if learning is not None and learning.adapting.watches(request):
             await learning.note_answer(pending, outcome.response)
         if self.families is not None:
             self.families.note_answer(pending, len(outcome.response.body) if outcome.response else 0)
-        if (larger := self._enlarged(pending.request, outcome)) is not None:
-            await self._ask_for_more(larger, pending, outcome, attempt)
-            return
+        enlarging = self.plan.knowledge.enlarging
+        if enlarging is not None and not self.state.control.stopping:
+            larger = enlarging.larger(pending.request, outcome.response)
+            if larger is not None:
+                await self._ask_for_more(larger, pending, outcome, attempt)
+                return
         await self.recorder.end(pending, outcome, attempt)
         if self.families is not None and pending.family is not None:
             await self.families.leave(pending.family)
-
-    def _enlarged(self, request: Request, outcome: Outcome) -> Request | None:
-        enlarging = self.plan.knowledge.enlarging
-        if enlarging is None or self.state.control.stopping:
-            return None
-        return enlarging.larger(request, outcome.response)
 
     async def _ask_for_more(self, larger: Request, pending: Pending, outcome: Outcome, attempt: Attempt) -> None:
         """Store an answer that was cut off, which is paid for, and let its row ask for a longer one."""
