@@ -129,7 +129,6 @@ def test_a_connection_that_breaks_again_is_the_requests_own_doing() -> None:
     assert isinstance(again, DisconnectError)
     assert again.message == stale.message
     assert again.action is Action.RETRY
-    assert named(None, History(10.0, free_retries=1)) is None
 
 
 OUT = Standing(excused=True)

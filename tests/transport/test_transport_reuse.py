@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -187,6 +188,59 @@ async def test_each_request_has_its_own_deadline() -> None:
                     assert (await transport.post(PATH, body("quick"))).http_status == 200
         slow.set()
         assert (await transport.post(PATH, body("slow"))).body == body("slow")
+
+
+@pytest.mark.asyncio
+async def test_an_answer_says_when_its_request_was_written(used: list[bool]) -> None:
+    """Requests of one turn of the event loop are written at its end: what others do in it is not the server's time."""
+    at: list[float] = []
+
+    async def hold_up() -> None:
+        time.sleep(0.05)  # noqa: ASYNC251 - the loop is to be held up
+        at.append(time.time())
+
+    async with opened(scripted(whole(b"{}"), whole(b"[]"))) as transport:
+        await transport.post(PATH, body())
+        sending = asyncio.create_task(transport.post(PATH, body()))
+        holding = asyncio.create_task(hold_up())
+        response = await sending
+        await holding
+    assert used == [False, True]
+    assert response.started_at >= at[0]
+
+
+@pytest.mark.asyncio
+async def test_many_requests_of_one_turn_each_get_their_own_answer(used: list[bool]) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, content = await read_request(reader)
+            writer.write(whole(content))
+
+    async with opened(answer) as transport:
+        for _ in range(2):
+            responses = await asyncio.gather(*(transport.post(PATH, body(str(number))) for number in range(32)))
+            assert [one.body for one in responses] == [body(str(number)) for number in range(32)]
+    assert used == [False] * 32 + [True] * 32
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("reply", WHOLE.values(), ids=WHOLE)
+async def test_an_answer_in_many_pieces_is_the_same(reply: bytes, used: list[bool]) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for wanted in (whole(b"{}"), reply):
+            await read_request(reader)
+            for place in range(len(wanted)):
+                writer.write(wanted[place : place + 1])
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    async with opened(scripted(reply)) as transport:
+        first = await transport.post(PATH, body())
+    async with opened(answer) as transport:
+        await transport.post(PATH, body())
+        second = await transport.post(PATH, body())
+    assert used == [False, False, True]
+    assert (second.http_status, second.headers, second.body) == (first.http_status, first.headers, first.body)
 
 
 @pytest.mark.asyncio
