@@ -72,15 +72,17 @@ class Answer:
         self._deadlines = deadlines
 
     def whole(self, most_bytes: int) -> bytes | None:
-        """Return the body where all of it is there already and no larger than that; else it has to be waited for."""
+        """Take the body where all of it is there already and no larger than that; else it has to be read."""
         content = self.content
-        if not content.is_eof() or content.total_bytes > most_bytes:
+        if not content.is_eof() or content.total_bytes > most_bytes or self.protocol._reading_paused:  # noqa: SLF001
             return None
         if not content.total_bytes:
             return b""
         # Nothing was read before, and what was never paused need not be let go on: the parts are all there is to it.
         parts = content._buffer  # noqa: SLF001 - see above
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()  # an idle connection keeps its last answer's stream
+        return body
 
     def close(self, *, broken: bool = False) -> None:
         """Put the connection back into the pool; it is closed if it is broken, or not all of the body was read."""

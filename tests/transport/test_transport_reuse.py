@@ -244,6 +244,25 @@ async def test_an_answer_in_many_pieces_is_the_same(reply: bytes, used: list[boo
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "compressed"])
+@pytest.mark.parametrize("size", [10, 100_000, 300_000, 520_000, 530_000, 600_000, 1_000_000, 5_000_000])
+async def test_a_body_of_any_size_leaves_its_connection_as_good_as_new(
+    size: int, pack: Callable[[bytes], bytes], used: list[bool]
+) -> None:
+    sent = b"x" * size
+    reply = whole(pack(sent), "Content-Encoding: gzip\r\n" if pack is gzip.compress else "")
+    async with opened(scripted(*[reply] * 4)) as transport:
+        for _ in range(4):
+            with anyio.fail_after(5):
+                assert (await transport.post(PATH, body())).body == sent
+        ((kept,),) = transport._session.connector._conns.values()  # type: ignore[union-attr]
+        payload = kept[0]._payload
+        assert payload is not None
+        assert not payload._buffer
+    assert used == [False, True, True, True]
+
+
+@pytest.mark.asyncio
 async def test_a_request_that_is_cancelled_closes_its_connection() -> None:
     begun = asyncio.Event()
     closed = asyncio.Event()
