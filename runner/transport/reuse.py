@@ -128,6 +128,8 @@ class Reuse:
             message, content = await protocol.read()
             while _CONTINUE <= message.code < _OK and message.code != _SWITCHING:
                 message, content = await protocol.read()
+            if not answer.sent_at[1]:  # it cannot be an answer to this
+                raise aiohttp.ServerDisconnectedError
             if not content.is_eof():
                 self._deadlines.reading(protocol, content)
         except HttpProcessingError as error:
@@ -146,7 +148,10 @@ class Reuse:
         self._deadlines.close()
 
     def _take(self, key: ConnectionKey) -> Answer | None:
-        """Take an idle connection out of the pool, as aiohttp does: the one that was idle longest."""
+        """Take an idle connection out of the pool, as aiohttp does: the one that was idle longest.
+
+        One over which the server has said something unasked is closed: that would be taken for the next answer.
+        """
         connector = self._connector
         pool = connector._conns  # noqa: SLF001 - see above
         if key not in pool:
@@ -155,7 +160,7 @@ class Reuse:
         answer = None
         while idle and answer is None:
             protocol, since = idle.popleft()
-            if since >= oldest and protocol.is_connected():
+            if since >= oldest and protocol.is_connected() and not protocol.should_close:
                 connector._acquired.add(protocol)  # noqa: SLF001 - see above
                 answer = Answer(protocol, key, connector, self._deadlines)
             else:
@@ -176,7 +181,10 @@ class Reuse:
             # One that was closed meanwhile has told whoever waits for its answer.
             if wire is not None and not wire.is_closing():
                 answer.sent_at = (time.time(), time.perf_counter())
-                wire.write(request)
+                try:
+                    wire.write(request)
+                except Exception as error:  # noqa: BLE001 - the others are still to be written
+                    answer.protocol.set_exception(error)
 
     def _head(self, url: URL) -> tuple[ConnectionKey, bytes]:
         request = self._request(url)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
     from runner.transport.auth import Auth
@@ -273,7 +275,18 @@ class Transport:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Notes for the current task that its connection is a new one; it costs nothing where a connection is reused."""
+    """Notes for the current task that its connection is a new one; it costs nothing where a connection is reused.
+
+    A connection over which the server has said something unasked is not used again: aiohttp would take that for the
+    answer to the next request.
+    """
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                break
+            connection.close()
+        return connection
 
     async def _create_connection(
         self,

@@ -210,6 +210,40 @@ async def test_an_answer_says_when_its_request_was_written(used: list[bool]) -> 
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "unasked", [b"HTTP/1.1 408 Gone\r\nContent-Length: 2\r\n\r\n{}", b"{}"], ids=["answer", "body"]
+)
+@pytest.mark.parametrize("padding", ["", "x" * 100_000], ids=["small", "large"])
+async def test_what_a_server_says_unasked_is_no_answer(unasked: bytes, padding: str, used: list[bool]) -> None:
+    """Taken for the answer to the next request it would give each later row that of the row before."""
+    said = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, content = await read_request(reader)
+        writer.write(whole(content))
+        if not said.is_set():
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.write(unasked)
+            await writer.drain()
+            said.set()
+        while True:
+            _, content = await read_request(reader)
+            writer.write(whole(content))
+
+    async with opened(answer) as transport:
+        await transport.post(PATH, body("0"))
+        await said.wait()
+        await asyncio.sleep(0.05)
+        for number in range(1, 4):
+            sent = body(f"{number}{padding}")
+            response = await transport.post(PATH, sent)
+            assert response.body == sent
+            assert 0 < response.latency_s < 60
+    assert used == [False, False, not padding, not padding]
+
+
+@pytest.mark.asyncio
 async def test_many_requests_of_one_turn_each_get_their_own_answer(used: list[bool]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
