@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
     from yarl import URL
 
-_TESTED = "3.14."
+_TESTED = frozenset({"3.14.3", "3.14.4", "3.14.5"})
 # Above this a socket may take the body in pieces, and somebody has to wait for it.
 _MOST_BODY_BYTES = 32 * 1024
 # Of so many addresses heads are kept: paths may hold what differs by row.
@@ -43,7 +43,7 @@ _NO_TIMER = TimerNoop()
 
 def supported() -> bool:
     """Say whether this aiohttp is one that the short way is known to work with."""
-    return aiohttp.__version__.startswith(_TESTED)
+    return aiohttp.__version__ in _TESTED
 
 
 class Answer:
