@@ -43,8 +43,8 @@ _SPACE_WAIT_S = 1.0
 class _Group:
     """Frames that become durable together; `failed` says why they did not.
 
-    Each worker waits for a future of its own: all the way to an answer's end this is what it waits for most, and an
-    event does the same in three times as many calls.
+    Each worker waits for a future of its own. An event does the same in three times as many calls, and every answer is
+    waited for here.
     """
 
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class _Group:
     def end(self) -> None:
         """Let everybody go on."""
         for one in self.waiting:
-            if not one.done():  # whose worker was cancelled
+            if not one.done():  # else its worker was cancelled
                 one.set_result(None)
 
 
