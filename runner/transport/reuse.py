@@ -184,7 +184,7 @@ class Reuse:
                 try:
                     wire.write(request)
                 except Exception as error:  # noqa: BLE001 - the others are still to be written
-                    answer.protocol.set_exception(error)
+                    answer.protocol.set_exception(aiohttp.ClientOSError(f"cannot write: {error}"), error)
 
     def _head(self, url: URL) -> tuple[ConnectionKey, bytes]:
         request = self._request(url)

@@ -12,7 +12,8 @@ import aiohttp
 import anyio
 import pytest
 
-from runner.errors import RequestError
+from runner.errors import DisconnectError, RequestError
+from runner.records import Response
 from runner.transport import Timeouts, open_transport
 from runner.transport.reuse import Reuse, supported
 from tests.transport.test_transport_wire import KEY, PATH, body, peer, read_request, to, whole
@@ -275,6 +276,29 @@ async def test_an_answer_in_many_pieces_is_the_same(reply: bytes, used: list[boo
         second = await transport.post(PATH, body())
     assert used == [False, False, True]
     assert (second.http_status, second.headers, second.body) == (first.http_status, first.headers, first.body)
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_cannot_be_written_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, content = await read_request(reader)
+            writer.write(whole(content))
+
+    def refuse(_: bytes) -> None:
+        raise RuntimeError("no room")
+
+    async with opened(answer) as transport:
+        await asyncio.gather(*(transport.post(PATH, body(str(number))) for number in range(3)))
+        ((first, *_),) = transport._session.connector._conns.values()  # type: ignore[union-attr]
+        monkeypatch.setattr(first[0].transport, "write", refuse)
+        broken, *others = await asyncio.gather(
+            *(transport.post(PATH, body(str(number))) for number in range(3)), return_exceptions=True
+        )
+        assert isinstance(broken, DisconnectError)
+        assert "no room" in broken.message
+        assert [one.body for one in others if isinstance(one, Response)] == [body("1"), body("2")]
+        assert (await transport.post(PATH, body("again"))).body == body("again")
 
 
 @pytest.mark.asyncio
