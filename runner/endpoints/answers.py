@@ -11,7 +11,6 @@ from runner.records import Output, Parsed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TEXTS = ("model", "id", "system_fingerprint", "service_tier")
 _STATUS_BY_FINISH = {
     "length": "truncated",
     "max_tokens": "truncated",
@@ -22,16 +21,14 @@ _STATUS_BY_FINISH = {
 
 def parsed_from(body: Mapping[str, Any], outputs: tuple[tuple[Output, ...], ...], notes: list[str]) -> Parsed:
     """Return the outputs with what stands beside them at the top of an answer; `notes` gets what is odd there."""
-    model, own_id, fingerprint, tier = [value if type(value) is str else None for value in map(body.get, _TEXTS)]
-    created = body.get("created", body.get("created_at"))
     return Parsed(
         outputs=outputs,
         usage=read_usage(body, notes),
-        served_model=model,
-        response_id=own_id,
-        created=None if created is None else seconds_or_none(created),
-        system_fingerprint=fingerprint,
-        service_tier=tier,
+        served_model=text_or_none(body.get("model")),
+        response_id=text_or_none(body.get("id")),
+        created=seconds_or_none(body.get("created", body.get("created_at"))),
+        system_fingerprint=text_or_none(body.get("system_fingerprint")),
+        service_tier=text_or_none(body.get("service_tier")),
         notes=tuple(notes),
     )
 

@@ -8,6 +8,7 @@ the tokens ran out the status is truncated, as of any answer cut off; where the 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,11 +20,9 @@ CUT = "the tokens ran out while reasoning: there is no text"
 
 def note_reasoning(parsed: Parsed) -> Parsed:
     """Return an answer with a note on each output that holds nothing but reasoning."""
+    if not any(map(_is_wordless, chain.from_iterable(parsed.outputs))):  # nearly every answer
+        return parsed
     single = len(parsed.outputs) == 1 and len(parsed.outputs[0]) == 1  # else nobody knows whose tokens they were
-    if single and not _is_wordless(parsed.outputs[0][0]):  # nearly every answer
-        return parsed
-    if not any(_is_wordless(output) for outputs in parsed.outputs for output in outputs):
-        return parsed
     hidden = single and bool(parsed.usage.reasoning_tokens)
     outputs = tuple(tuple(_noted(output, hidden=hidden) for output in outputs) for outputs in parsed.outputs)
     return replace(parsed, outputs=outputs)

@@ -47,8 +47,8 @@ def _read_counts(usage: dict[str, Any], notes: list[str], raw: str | None) -> Us
         prompt,
         completion,
         total,
-        None if prompt_details is None else _count(prompt_details, "cached_tokens", notes),
-        None if completion_details is None else _count(completion_details, "reasoning_tokens", notes),
+        _count(prompt_details, "cached_tokens", notes),
+        _count(completion_details, "reasoning_tokens", notes),
         raw,
     )
 

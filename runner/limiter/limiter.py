@@ -144,8 +144,7 @@ class Limiter:
         `prompt` estimates its prompt in tokens, `answer` is the most that it lets the server answer, null where it sets
         no bound. An infinite wait ends with `done`, `unpause`, `change` or `share`. What is admitted ends with `done`.
         """
-        slots = self._most if self._concurrency is None else self._concurrency.limit
-        if self._paused_at is not None or self._shareless or self.in_flight >= slots:
+        if self._paused_at is not None or self._shareless or self.in_flight >= self.slots:
             return math.inf
         said = self._admit_or_wait(self._clock(), prompt, answer)
         if isinstance(said, Ticket):
@@ -168,12 +167,8 @@ class Limiter:
         headers: Mapping[str, str] = _NO_HEADERS,
     ) -> None:
         """Hear how an admitted request ended: its slot is free, its charge is put right, and limits are learnt."""
-        if self._unlimited and self._concurrency is None and verdict is Verdict.ANSWERED and not headers:
-            self.in_flight -= 1  # nothing but the slots limits what goes out
-            self._reserve.learn(ticket.prompt_estimate, usage.prompt_tokens, usage.completion_tokens)
-            return
         now = self._clock()
-        full = self.in_flight >= _NEARLY * self.slots
+        full = self._concurrency is not None and self.in_flight >= _NEARLY * self._concurrency.limit
         self.in_flight -= 1
         if verdict is Verdict.REFUSED:
             self._refused(now, ticket)

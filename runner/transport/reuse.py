@@ -132,12 +132,11 @@ class Reuse:
                 raise aiohttp.ServerDisconnectedError
             if not content.is_eof():
                 self._deadlines.reading(protocol, content)
-        except HttpProcessingError as error:
+        except BaseException as error:
             answer.close(broken=True)
-            info = self._request(url).request_info
-            raise aiohttp.ClientResponseError(info, (), status=error.code, message=error.message) from error
-        except BaseException:
-            answer.close(broken=True)
+            if isinstance(error, HttpProcessingError):
+                info = self._request(url).request_info
+                raise aiohttp.ClientResponseError(info, (), status=error.code, message=error.message) from error
             raise
         answer.status, answer.content = message.code, content
         answer.headers, answer.raw_headers = message.headers, message.raw_headers

@@ -54,7 +54,7 @@ async def send(transport: Transport, endpoint: Endpoint, request: Request, *, an
         response = await transport.post(request.path, request.body)
     except RequestError as error:
         return Outcome(None, error)
-    if response.body[:1] != b"{" and is_event_stream(response.body) and endpoint.stream is not None:  # unasked for
+    if is_event_stream(response.body) and endpoint.stream is not None:  # though nobody asked for one
         with contextlib.suppress(Exception):  # what cannot be assembled is judged as any other body
             streamed = endpoint.stream.assemble(response.body)
             if streamed.finished and _is_success(response):

@@ -132,7 +132,7 @@ class Backlog:
 
     def try_add(self, body_bytes: int) -> bool:
         """Count one more row if there is room for it now."""
-        if self._waiting or self._deferred or self._reader_waits or self._lacks_room(body_bytes):
+        if self._is_full() or self._lacks_room(body_bytes):
             return False
         self._open_rows += 1
         self._open_bytes += body_bytes
@@ -140,14 +140,12 @@ class Backlog:
 
     async def add(self, body_bytes: int) -> None:
         """Count one more row, once there is room for it."""
-        while self._is_full() or self._lacks_room(body_bytes):
+        while not self.try_add(body_bytes):
             if not self._reader_waits:
                 self._reader_waits = True
                 self._notify()  # from now on what waits is all that is sent
             await self._changed.wait()
         self._reader_waits = False
-        self._open_rows += 1
-        self._open_bytes += body_bytes
 
     def _is_full(self) -> bool:
         most = self.bound if self.budget.failures_in_a_row >= self.bound else max(self.bound, _MOST_DEFERRED)
@@ -180,7 +178,7 @@ class Backlog:
         """Count a row as ended, or as left unsent by a run that stops; `body_bytes` as it was added."""
         self._open_rows -= 1
         self._open_bytes -= body_bytes
-        if self._short_of_bytes or (not self._open_rows and not self._reading):
+        if self.finished or self._short_of_bytes:
             self._notify()
 
     def end_reading(self) -> None:

@@ -82,7 +82,7 @@ class Bounds:
     def of(self, request: Request) -> Bound:
         """Return the most that a request may take by what is known now."""
         prompt, answer = self._plain(request)
-        return Bound(prompt + self._added, answer if self._beyond == 1.0 else math.ceil(answer * self._beyond))
+        return Bound(prompt + self._added, math.ceil(answer * self._beyond))
 
     def amount_of(self, bound: Bound) -> Amount:
         """Return a bound as an amount of a budget."""
@@ -92,25 +92,25 @@ class Bounds:
         """Learn from what a request took."""
         self.learnt.note(request, usage)
         (prompt, allowed), answer = self._plain(request), usage.completion_tokens
-        if (added := (usage.prompt_tokens or 0) - prompt) > self._added:
-            self._added = added
+        self._added = max(self._added, (usage.prompt_tokens or 0) - prompt)
         if answer is None:
             return
-        if self._longest is None or answer > self._longest:  # else no choice of it can be longer
-            self._longest = max(self._longest or 0, -(-answer // _choices(request)))
-        if answer > allowed > 0 and not _is_unbounded(request):
+        self._longest = max(self._longest or 0, -(-answer // _choices(request)))
+        if not _is_unbounded(request) and allowed > 0:
             self._beyond = max(self._beyond, answer / allowed)
 
     def _plain(self, request: Request) -> tuple[int, int]:
         """Return what is to be expected, prompt and answer, of a server that adds nothing and does as it is asked."""
         if self.likelihoods:  # all that it holds is prompt, and a token is generated for each continuation
             return _BYTES_PER_ESTIMATED_TOKEN * request.reserve_tokens, max(1, request.choices)
-        answer = request.answer_tokens
-        prompt = _BYTES_PER_ESTIMATED_TOKEN * (request.reserve_tokens - answer + 1)
-        if answer >= 0 and not request.unbounded:
-            return prompt, answer
+        estimate = request.reserve_tokens - request.answer_tokens
+        return _BYTES_PER_ESTIMATED_TOKEN * (estimate + 1), self._answer_of(request)
+
+    def _answer_of(self, request: Request) -> int:
+        if not _is_unbounded(request):
+            return request.answer_tokens
         one = _FIRST_ANSWER if self._longest is None else max(1, _LONGER * self._longest)
-        return prompt, one * _choices(request)
+        return one * _choices(request)
 
 
 def amount_taken(bound: Bound, usage: Usage, price: Price | None) -> Amount:

@@ -181,8 +181,7 @@ class Dispatch:
         request, learning, omissions = pending.request, self.learning, self.plan.knowledge.omissions
         self.state.counters.note_answer(outcome.usage)
         self.state.backlog.note_answer()
-        if pending.streak is not None:
-            self.poison.note_mended(pending.streak)
+        self.poison.note_mended(pending.streak)
         if omissions is not None and (omission := omissions.look(request, outcome.response)):
             self.state.control.stop(StopKind.DOOMED, omission)
         if learning is not None and learning.adapting.watches(request):

@@ -72,7 +72,6 @@ class JournalWriter:
         self._loop = asyncio.get_running_loop()
         self._group = _Group()
         self._wake = anyio.Event()
-        self._roused = False
         self._full = anyio.Event()
         self._committing = anyio.Lock()
         self._begun = self._opened = time.monotonic()
@@ -92,7 +91,7 @@ class JournalWriter:
         """Note that a request goes out; not waited for, where it only serves to say what may have been billed."""
         self._owed[start.key] = start
         self._starts += encode_start(start)
-        self._rouse()
+        self._wake.set()
 
     async def keep_start(self, start: Start) -> None:
         """Note that a request goes out and return when that is durable. Raises StorageError."""
@@ -108,7 +107,7 @@ class JournalWriter:
         """Note a dataset row that is left out; not waited for, since reading the dataset again finds it again."""
         self._append(FrameType.SKIPPED, payload)
         self._records += 1
-        self._rouse()
+        self._wake.set()
 
     async def store(self, key: bytes, kind: FrameType, *parts: bytes) -> None:
         """Append a frame and return when it is durable. Raises StorageError; the frame is then kept in memory."""
@@ -116,12 +115,6 @@ class JournalWriter:
         self._append(kind, *parts)
         self._records += 1
         await self._durable()
-
-    def _rouse(self) -> None:
-        """Let the next group be committed soon."""
-        if not self._roused:
-            self._roused = True
-            self._wake.set()
 
     async def _durable(self) -> None:
         """Return when all that was put down so far is durable. Raises StorageError."""
@@ -131,7 +124,7 @@ class JournalWriter:
             raise self._stuck
         group, own = self._group, self._loop.create_future()
         group.waiting.append(own)
-        self._rouse()
+        self._wake.set()
         if len(group.waiting) >= min(_GROUP_FRAMES, self.slots):
             self._full.set()
         await own
@@ -143,7 +136,7 @@ class JournalWriter:
         try:
             while True:
                 await self._wake.wait()
-                self._wake, self._roused = anyio.Event(), False
+                self._wake = anyio.Event()
                 with anyio.move_on_after(_LINGER_S):
                     await self._full.wait()
                 self._full = anyio.Event()

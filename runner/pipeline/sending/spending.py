@@ -99,7 +99,7 @@ class Spending:
     def _take(self, pending: Pending) -> bool:
         bound = self.bounds.of(pending.request)
         most = self.bounds.amount_of(bound)
-        if self.budget.capped and not self.budget.take(most):
+        if not self.budget.take(most):
             return False
         pending.reserve = Reserve(bound, most)
         return True

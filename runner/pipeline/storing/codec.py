@@ -203,7 +203,7 @@ def attempt_fields(attempt: Attempt) -> list[Any]:
 def _cases(cases: Sequence[Case]) -> Any:
     if type(cases) is PackedCases:  # not `isinstance`, which a sequence's own class makes a long matter
         return orjson.Fragment(cases.json)
-    return [_case_fields(cases[0])] if len(cases) == 1 else list(map(_case_fields, cases))
+    return list(map(_case_fields, cases))
 
 
 def _case_fields(case: Case) -> list[Any]:

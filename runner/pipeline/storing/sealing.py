@@ -166,7 +166,7 @@ def _add_frame(group: RowGroup, kind: FrameType, payload: bytes, context: RowCon
         meta, request, response = raw = split_payload(payload)
         ended = read_meta(meta)
         reading = parse_record(ended, (request, response), context)
-        if reading.parsed.vectors is not None and is_whole_pack(ended, reading):
+        if is_whole_pack(ended, reading):
             return pack_columns(ended, reading, raw, context)
         group.add(ended, reading, raw)
     elif kind == FrameType.ATTEMPT:
