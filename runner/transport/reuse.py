@@ -74,7 +74,8 @@ class Answer:
     def whole(self, most_bytes: int) -> bytes | None:
         """Take the body where all of it is there already and no larger than that; else it has to be read."""
         content = self.content
-        if not content.is_eof() or content.total_bytes > most_bytes or self.protocol._reading_paused:  # noqa: SLF001
+        paused = self.protocol._reading_paused  # noqa: SLF001 - see above
+        if paused or not content.is_eof() or content.total_bytes > most_bytes:
             return None
         if not content.total_bytes:
             return b""

@@ -135,7 +135,7 @@ async def test_a_failure_is_the_same_both_ways(reply: bytes, used: list[bool]) -
             with pytest.raises(RequestError) as error:
                 await transport.post(PATH, body())
             caught.append(error.value)
-            idle = transport._session.connector._conns  # type: ignore[union-attr]
+            idle = transport._session.connector._conns  # type: ignore[union-attr] # it is open
             assert not idle
     assert used == [False, False, True]
     first, second = caught
@@ -290,7 +290,7 @@ async def test_a_request_that_cannot_be_written_fails_alone(monkeypatch: pytest.
 
     async with opened(answer) as transport:
         await asyncio.gather(*(transport.post(PATH, body(str(number))) for number in range(3)))
-        ((first, *_),) = transport._session.connector._conns.values()  # type: ignore[union-attr]
+        ((first, *_),) = transport._session.connector._conns.values()  # type: ignore[union-attr] # it is open
         monkeypatch.setattr(first[0].transport, "write", refuse)
         broken, *others = await asyncio.gather(
             *(transport.post(PATH, body(str(number))) for number in range(3)), return_exceptions=True
@@ -313,7 +313,7 @@ async def test_a_body_of_any_size_leaves_its_connection_as_good_as_new(
         for _ in range(4):
             with anyio.fail_after(5):
                 assert (await transport.post(PATH, body())).body == sent
-        ((kept,),) = transport._session.connector._conns.values()  # type: ignore[union-attr]
+        ((kept,),) = transport._session.connector._conns.values()  # type: ignore[union-attr] # it is open
         payload = kept[0]._payload
         assert payload is not None
         assert not payload._buffer
