@@ -238,7 +238,8 @@ def test_what_an_add_put_there_is_what_a_run_finds(
     here("documents", "add", config, docs, "-k", "handbook", "--create")
     assert here("documents", "list", config, base).out.count("completed") == 2
     only = "--set=request.retrieval.documents='{{ docs }}'"
-    assert here("run", config, base, only, "--run-dir", tmp_path / "run", "-q").code == 0
+    in_order = "--set=limits.max_in_flight=1"
+    assert here("run", config, base, only, in_order, "--run-dir", tmp_path / "run", "-q").code == 0
     found = {name: row["retrieved"] for name, row in by_sample(tmp_path / "run").items()}
     assert [one["text"] for one in found["a"]] == [
         "The capital of France is Paris.",
